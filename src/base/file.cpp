@@ -1,0 +1,113 @@
+#include "base/file.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <ctime>
+#include <filesystem>
+#include <system_error>
+
+#include "base/error.hpp"
+
+namespace runctl::base {
+
+namespace {
+
+std::string parent_of(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  return parent.empty() ? "." : parent;
+}
+
+// Names of temporary files start with a dot and end so, and no reader takes them for anything.
+std::string temporary_name(const std::string& path) {
+  std::uint64_t random = 0;
+  if (getrandom(&random, sizeof random, 0) != static_cast<ssize_t>(sizeof random)) throw_errno("getrandom", errno);
+  const std::filesystem::path whole(path);
+  return fmt::format("{}/.{}.{:016x}.tmp", parent_of(path), whole.filename().string(), random);
+}
+
+}  // namespace
+
+FileDescriptor::~FileDescriptor() {
+  if (number_ >= 0) ::close(number_);
+}
+
+FileDescriptor open_for_reading(const std::string& path) {
+  FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) throw_errno(path, errno);
+  return file;
+}
+
+std::optional<std::string> read_file(const std::string& path, std::size_t limit) {
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) {
+    if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
+    throw_errno(path, errno);
+  }
+  std::string content;
+  char buffer[16384];
+  while (true) {
+    const ssize_t got = ::read(file.get(), buffer, sizeof buffer);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw_errno(path, errno);
+    if (got == 0) return content;
+    content.append(buffer, static_cast<std::size_t>(got));
+    if (content.size() > limit) throw Error(ErrorKind::io, fmt::format("{}: is larger than {} bytes", path, limit));
+  }
+}
+
+void write_all(int fd, std::string_view bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) throw_errno(path, errno);
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
+void make_directories(const std::string& directory) {
+  std::error_code failure;
+  std::filesystem::create_directories(directory, failure);
+  if (failure) throw Error(ErrorKind::io, directory + ": cannot be made: " + failure.message());
+}
+
+AtomicFile::AtomicFile(std::string path)
+    : path_(std::move(path)),
+      temporary_(temporary_name(path_)),
+      file_(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)) {
+  if (!file_) throw_errno(path_ + ": cannot be written", errno);
+}
+
+AtomicFile::~AtomicFile() {
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::write(std::string_view bytes) { write_all(file_.get(), bytes, path_ + ": cannot be written"); }
+
+bool AtomicFile::commit(Replace replace) {
+  // The kernel stamps files with the time of its last tick, which makes files of the same few milliseconds
+  // look equally old; the order of batches must show.
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  const timespec times[2] = {now, now};
+  if (::futimens(file_.get(), times) != 0 || ::fsync(file_.get()) != 0) throw_errno(path_ + ": cannot be written", errno);
+  bool created = true;
+  if (replace == Replace::yes) {
+    if (::rename(temporary_.c_str(), path_.c_str()) != 0) throw_errno(path_ + ": cannot be written", errno);
+    temporary_.clear();
+  } else if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE) == 0) {
+    temporary_.clear();
+  } else {
+    if (errno != EEXIST) throw_errno(path_ + ": cannot be written", errno);
+    created = false;
+  }
+  const FileDescriptor directory(::open(parent_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory || ::fsync(directory.get()) != 0) throw_errno(parent_of(path_), errno);
+  return created;
+}
+
+}  // namespace runctl::base

@@ -1,0 +1,68 @@
+// Files with an owner, and writing that is all or nothing.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace runctl::base {
+
+// Owns a file descriptor.
+class FileDescriptor {
+ public:
+  FileDescriptor() = default;
+  explicit FileDescriptor(int number) : number_(number) {}
+  FileDescriptor(FileDescriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
+    std::swap(number_, other.number_);
+    return *this;
+  }
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  ~FileDescriptor();
+
+  [[nodiscard]] int get() const { return number_; }
+  [[nodiscard]] explicit operator bool() const { return number_ >= 0; }
+
+ private:
+  int number_ = -1;
+};
+
+// Throws Error(io) naming the path.
+FileDescriptor open_for_reading(const std::string& path);
+
+// The whole file; absent where there is none. More than `limit` bytes are refused as Error(io).
+std::optional<std::string> read_file(const std::string& path, std::size_t limit);
+
+// Writes all of `bytes`; `path` is for the message.
+void write_all(int fd, std::string_view bytes, const std::string& path);
+
+// Makes `directory` and its parents with mode 0777 less the umask; throws Error(io).
+void make_directories(const std::string& directory);
+
+// A file that appears under its name whole or not at all: written beside its place, then renamed.
+class AtomicFile {
+ public:
+  // Creates the temporary file in the directory of `path`, which must be there.
+  explicit AtomicFile(std::string path);
+  // Removes the temporary file unless it was committed.
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(std::string_view bytes);
+
+  enum class Replace { yes, no };
+  // Makes the file durable and gives it its name. With Replace::no a file of that name is left as it is; false says so.
+  bool commit(Replace replace);
+
+ private:
+  std::string path_;
+  std::string temporary_;
+  FileDescriptor file_;
+};
+
+}  // namespace runctl::base

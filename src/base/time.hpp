@@ -1,0 +1,29 @@
+// Points in time: microseconds since 1970-01-01T00:00:00Z, without leap seconds, in a signed 64-bit number.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace runctl::base {
+
+inline constexpr std::int64_t k_no_time = std::numeric_limits<std::int64_t>::min();
+inline constexpr std::int64_t k_microseconds_per_day = 86'400'000'000;
+
+// ISO 8601 as logs write it: YYYY-MM-DD, then optionally 'T', 't' or a space and HH:MM[:SS[.fraction]], then
+// optionally 'Z' or +HH:MM, +HHMM, +HH. Without a zone it is UTC. Digits below a microsecond are dropped.
+std::optional<std::int64_t> parse_iso_time(std::string_view text);
+
+// A JSON number since 1970, its unit told by its size: below 1e11 seconds, below 1e14 milliseconds, below 1e17
+// microseconds, else nanoseconds. Absent where the number is beyond any of them (the year 9999).
+std::optional<std::int64_t> parse_epoch_number(std::string_view number);
+
+// "2024-05-05": the UTC day of a time.
+std::string day_text(std::int64_t microseconds);
+
+// "2024-05-05T23:43:00.123456Z"; the fraction is left out where it is zero.
+std::string iso_text(std::int64_t microseconds);
+
+}  // namespace runctl::base

@@ -1,0 +1,164 @@
+#include "batch/writer.hpp"
+
+#include <algorithm>
+
+#include "base/bytes.hpp"
+#include "base/time.hpp"
+#include "batch/format.hpp"
+#include "run/json.hpp"
+
+namespace runctl::batch {
+
+namespace {
+
+// A frame is what one `get` reads: small enough to cost no time, large enough to keep the ratio of the whole
+// file. Measured on five sets of real runs: frames of 80 KiB compressed cost 2 to 28 % against one stream.
+constexpr std::uint64_t k_frame_stored_target = 80U << 10;
+constexpr std::uint64_t k_frame_raw_min = 64U << 10;
+constexpr std::uint64_t k_frame_raw_max = 1U << 20;
+// Until the first ratios are known.
+constexpr std::uint64_t k_frame_raw_first = 512U << 10;
+// A frame's size follows from the ratio of the one this many before it, so that as many can be compressed
+// at once and the cuts do not depend on which is done first.
+constexpr std::size_t k_lookback = 4;
+// A field of a split run that is at least this long gets frames of its own.
+constexpr std::size_t k_own_frame_field = 64U << 10;
+// The footer names where the first of a split run's fields lie, and all that have frames of their own.
+constexpr std::size_t k_listed_fields = 256;
+constexpr std::size_t k_listed_key = 1024;
+
+bool same_day(std::int64_t a, std::int64_t b) { return base::day_text(a) == base::day_text(b); }
+
+// The group of keys that a batch belongs to.
+std::string group_of(const run::Table& table) {
+  const std::int64_t first = table.starts.front();
+  const bool one_day = first != base::k_no_time &&
+                       std::all_of(table.starts.begin(), table.starts.end(), [&](std::int64_t start) {
+                         return start != base::k_no_time && (start == first || same_day(start, first));
+                       });
+  return one_day ? base::day_text(first) : std::string(k_mixed_group);
+}
+
+}  // namespace
+
+std::vector<std::string_view> Batch::parts() const {
+  std::vector<std::string_view> views(frame_bytes.begin(), frame_bytes.end());
+  views.push_back(trailer);
+  return views;
+}
+
+Batch complete(PendingBatch pending) {
+  Batch batch;
+  batch.table = std::move(pending.table);
+  for (PendingFrame& frame : pending.frames) {
+    batch.frame_bytes.push_back(std::move(frame.stored()));
+    batch.table.frames.push_back({0, static_cast<std::uint32_t>(batch.frame_bytes.back().size()), 0, frame.raw()});
+  }
+  place_frames(batch.table.frames);
+  const std::string footer = encode_footer(batch.table);
+  batch.trailer = footer + encode_seek_table(batch.table.frames, footer.size());
+  base::Sha256 hash;
+  for (const std::string_view part : batch.parts()) {
+    hash.update(part);
+    batch.size += part.size();
+  }
+  batch.digest = hash.finish();
+  batch.key = std::string(k_batch_prefix) + group_of(batch.table) + "/" +
+              base::to_hex(base::as_bytes(batch.digest)) + std::string(k_batch_suffix);
+  return batch;
+}
+
+Writer::Writer(std::uint64_t batch_bytes, Compress compress)
+    : batch_bytes_(batch_bytes), compress_(std::move(compress)), frame_target_(k_frame_raw_first) {}
+
+bool Writer::must_finish_before(const run::Record& record) const {
+  if (empty()) return false;
+  const run::Table& table = pending_.table;
+  const std::uint64_t pieces = record.json.size() / k_frame_raw_max * 2 + 64;
+  if (raw_bytes_ + record.json.size() + 1 > batch_bytes_ || table.size() == k_max_runs ||
+      pending_.frames.size() + pieces > k_max_frames || table.texts.bytes() > k_max_text_bytes / 2) {
+    return true;
+  }
+  const std::int64_t last = table.starts.back();
+  return in_time_order_ && last != base::k_no_time && record.start_time != base::k_no_time &&
+         record.start_time >= last && !same_day(record.start_time, last);
+}
+
+void Writer::add(const run::Record& record, const run::Arena& arena) {
+  run::Table& table = pending_.table;
+  if (!empty()) {
+    const std::int64_t last = table.starts.back();
+    in_time_order_ = in_time_order_ && last != base::k_no_time && record.start_time >= last;
+  }
+  table.append(record, arena);
+  raw_bytes_ += record.json.size() + 1;
+  if (record.json.size() + 1 > k_frame_raw_max) {
+    add_split(record.json);
+    return;
+  }
+  if (!frame_.empty() && frame_.size() + record.json.size() + 1 > frame_target_) flush_frame();
+  frame_ += record.json;
+  frame_ += '\n';
+}
+
+// A run bigger than a frame is cut around its large fields, and every piece to the size of a frame.
+void Writer::add_split(std::string_view json) {
+  flush_frame();
+  run::JsonScanner scanner;
+  scanner.scan(json);
+  const auto run = static_cast<std::uint32_t>(pending_.table.size() - 1);
+  std::vector<std::size_t> cuts;
+  for (const run::Member& member : scanner.members()) {
+    const auto offset = static_cast<std::size_t>(member.value.data() - json.data());
+    const bool large = member.value.size() >= k_own_frame_field;
+    if (large) {
+      cuts.push_back(offset);
+      cuts.push_back(offset + member.value.size());
+    }
+    const auto position = static_cast<std::size_t>(&member - scanner.members().data());
+    if ((!large && position >= k_listed_fields) || member.key.size() > k_listed_key) continue;
+    const std::string key = member.key_escaped ? run::unescape(member.key) : std::string(member.key);
+    pending_.table.fields.push_back({run, pending_.table.texts.number_of(key), static_cast<std::uint32_t>(offset),
+                                     static_cast<std::uint32_t>(member.value.size())});
+  }
+  cuts.push_back(json.size());
+  std::size_t begin = 0;
+  for (const std::size_t cut : cuts) {
+    while (begin < cut) {
+      const std::size_t length = std::min<std::size_t>(cut - begin, k_frame_raw_max);
+      frame_.assign(json.substr(begin, length));
+      begin += length;
+      if (begin == json.size()) frame_ += '\n';
+      flush_frame();
+    }
+  }
+}
+
+void Writer::flush_frame() {
+  if (frame_.empty()) return;
+  const auto raw = static_cast<std::uint32_t>(frame_.size());
+  pending_.frames.emplace_back(compress_(std::move(frame_)), raw);
+  frame_.clear();
+  frame_target_ = next_frame_target();
+  frame_.reserve(frame_target_);
+}
+
+std::uint64_t Writer::next_frame_target() {
+  const std::size_t next = pending_.frames.size();
+  if (next < k_lookback) return k_frame_raw_first;
+  PendingFrame& earlier = pending_.frames[next - k_lookback];
+  const std::uint64_t wanted = k_frame_stored_target * earlier.raw() / earlier.stored().size();
+  return std::clamp(wanted, k_frame_raw_min, k_frame_raw_max);
+}
+
+PendingBatch Writer::finish() {
+  flush_frame();
+  PendingBatch done = std::move(pending_);
+  pending_ = {};
+  frame_target_ = k_frame_raw_first;
+  raw_bytes_ = 0;
+  in_time_order_ = true;
+  return done;
+}
+
+}  // namespace runctl::batch

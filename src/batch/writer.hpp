@@ -1,0 +1,92 @@
+// Builds a batch from runs: cuts frames, has them compressed, and puts footer and seek table behind them.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/hash.hpp"
+#include "batch/footer.hpp"
+#include "run/record.hpp"
+#include "run/table.hpp"
+
+namespace runctl::batch {
+
+// A finished batch, ready to be stored: the object is the concatenation of parts().
+struct Batch {
+  std::string key;
+  std::vector<std::string> frame_bytes;
+  std::string trailer;  // footer and seek table
+  run::Table table;
+  base::Sha256Digest digest{};
+  std::uint64_t size = 0;  // of the object, in bytes
+
+  [[nodiscard]] std::vector<std::string_view> parts() const;
+};
+
+// A frame that may still be in work.
+class PendingFrame {
+ public:
+  PendingFrame(std::future<std::string> work, std::uint32_t raw) : work_(std::move(work)), raw_(raw) {}
+
+  // The compressed frame; waits for it.
+  std::string& stored() {
+    if (work_.valid()) stored_ = work_.get();
+    return stored_;
+  }
+  [[nodiscard]] std::uint32_t raw() const { return raw_; }
+
+ private:
+  std::future<std::string> work_;
+  std::string stored_;
+  std::uint32_t raw_;
+};
+
+struct PendingBatch {
+  std::vector<PendingFrame> frames;
+  run::Table table;
+};
+
+// Waits for the frames and completes the batch.
+Batch complete(PendingBatch pending);
+
+// Takes runs in order. The object depends on the runs and the level alone, not on the time, the machine or the number
+// of threads. Not thread-safe.
+class Writer {
+ public:
+  // Gives a frame's content to be compressed.
+  using Compress = std::function<std::future<std::string>(std::string raw)>;
+
+  // A batch is full when it holds `batch_bytes` of raw NDJSON.
+  Writer(std::uint64_t batch_bytes, Compress compress);
+
+  // Whether the batch must be finished before this run: it is full, or the input comes in time order and
+  // the run starts on another day.
+  [[nodiscard]] bool must_finish_before(const run::Record& record) const;
+
+  void add(const run::Record& record, const run::Arena& arena);
+
+  [[nodiscard]] bool empty() const { return pending_.table.size() == 0; }
+  [[nodiscard]] std::uint64_t raw_bytes() const { return raw_bytes_; }
+
+  // Gives the batch away and starts anew.
+  PendingBatch finish();
+
+ private:
+  void add_split(std::string_view json);
+  void flush_frame();
+  std::uint64_t next_frame_target();
+
+  const std::uint64_t batch_bytes_;
+  const Compress compress_;
+  PendingBatch pending_;
+  std::string frame_;
+  std::uint64_t frame_target_;
+  std::uint64_t raw_bytes_ = 0;
+  bool in_time_order_ = true;
+};
+
+}  // namespace runctl::batch

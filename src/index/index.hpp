@@ -1,0 +1,87 @@
+// The local index: which runs there are and where they lie. It repeats what the footers say, nothing more.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "run/table.hpp"
+
+namespace runctl::index {
+
+struct BatchInfo {
+  std::string key;
+  std::uint64_t size = 0;        // of the object, in bytes
+  std::int64_t modified_ns = 0;  // the store's word, since 1970
+};
+
+// Where the bytes of one run lie.
+struct Location {
+  std::int64_t run = 0;    // its row
+  std::int64_t batch = 0;  // the batch's row
+  std::uint64_t raw_offset = 0;  // in the batch's NDJSON
+  std::uint32_t length = 0;      // without the newline
+};
+
+// A field of a run, relative to the run's first byte.
+struct FieldPlace {
+  std::uint32_t offset = 0;
+  std::uint32_t length = 0;
+};
+
+struct Status {
+  std::int64_t runs = 0;
+  std::int64_t batches = 0;
+  std::int64_t stored_bytes = 0;         // of all batches
+  std::int64_t newest_modified_ns = 0;   // of the batch stored last; 0 where there is none
+};
+
+// One object for each thread. Failures are base::Error: usage for a file that is not ours or too new, corrupt for a
+// broken one, io else; each names the file.
+class Index {
+ public:
+  enum class Access { read, write };
+
+  // Opens the index of the store `store_url` at `path`. With Access::write it is made where it is absent; with
+  // Access::read, absent files give an empty optional.
+  static std::optional<Index> open(const std::string& path, const std::string& store_url, Access access);
+
+  Index(Index&&) noexcept;
+  Index& operator=(Index&&) noexcept;
+  ~Index();
+
+  // Records a batch in one transaction, after the store has confirmed it. Runs that the index already has, with
+  // the same id and bytes, are left out. Returns how many it added; a batch it has already adds nothing.
+  std::size_t add(const BatchInfo& batch, const run::Table& table);
+
+  // For each run of `ids`, whether one of that id and fingerprint is there.
+  std::vector<bool> contains(const std::vector<run::Id>& ids, const std::vector<std::uint64_t>& fingerprints);
+
+  // All versions of a run, the latest first: by the store's modification time of the batch, then the batch's key, then the
+  // place in it.
+  std::vector<Location> find(const run::Id& id);
+
+  // The latest versions of all runs of a trace, by start time.
+  std::vector<Location> find_trace(const run::Id& trace);
+
+  BatchInfo batch(std::int64_t batch);
+  bool has_batch(std::string_view key);
+
+  // The frames of a batch that hold the `length` bytes of NDJSON from `raw_offset` on, in order.
+  std::vector<run::Frame> frames(std::int64_t batch, std::uint64_t raw_offset, std::uint64_t length);
+
+  // Where the value of a field lies, if the index knows it: for runs that are split over frames.
+  std::optional<FieldPlace> field(std::int64_t run, std::string_view name);
+
+  Status status();
+
+ private:
+  struct Tables;
+  explicit Index(std::unique_ptr<Tables> tables);
+  std::unique_ptr<Tables> tables_;
+};
+
+}  // namespace runctl::index

@@ -1,0 +1,85 @@
+// SQLite with owners and exceptions. The only user of sqlite3.h.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+namespace runctl::index {
+
+// A prepared statement. Parameters count from 1, columns from 0.
+class Statement {
+ public:
+  Statement(sqlite3* database, std::string_view sql);
+
+  Statement& bind(int parameter, std::int64_t number);
+  Statement& bind_null(int parameter);
+  // Borrowed until the next reset: no copy is made.
+  Statement& bind_blob(int parameter, std::string_view bytes);
+  Statement& bind_text(int parameter, std::string_view text);
+
+  // True while there is a row.
+  bool step();
+  // Runs a statement that returns no row and makes it ready to run again.
+  void run();
+  void reset();
+
+  [[nodiscard]] bool is_null(int column) const;
+  [[nodiscard]] std::int64_t number(int column) const;
+  // Text or blob; valid until the next step or reset.
+  [[nodiscard]] std::string_view bytes(int column) const;
+
+ private:
+  struct Deleter {
+    void operator()(sqlite3_stmt* statement) const;
+  };
+  [[noreturn]] void fail(int code) const;
+
+  sqlite3* database_;
+  std::unique_ptr<sqlite3_stmt, Deleter> statement_;
+};
+
+class Database {
+ public:
+  enum class Mode {
+    read,    // the file must be there
+    write,   // the file must be there
+    create,  // the file is made where it is absent
+  };
+  // Throws Error(io) where the file cannot be opened, Error(corrupt) where it is no database.
+  Database(const std::string& path, Mode mode);
+
+  void execute(const char* sql);
+  [[nodiscard]] Statement prepare(std::string_view sql) { return {handle_.get(), sql}; }
+  [[nodiscard]] std::int64_t last_row() const;
+  // The number that a statement of one row and one column answers.
+  [[nodiscard]] std::int64_t number(std::string_view sql);
+
+ private:
+  struct Deleter {
+    void operator()(sqlite3* database) const;
+  };
+  std::unique_ptr<sqlite3, Deleter> handle_;
+};
+
+// A write transaction: begun at once, so that it waits for its turn instead of failing half-way.
+class Transaction {
+ public:
+  explicit Transaction(Database& database);
+  // Rolls back unless committed.
+  ~Transaction();
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+
+  void commit();
+
+ private:
+  Database& database_;
+  bool open_ = true;
+};
+
+}  // namespace runctl::index

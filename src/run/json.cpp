@@ -1,0 +1,302 @@
+#include "run/json.hpp"
+
+#include <bit>
+#include <cstring>
+#include <optional>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#include "base/utf8.hpp"
+
+namespace runctl::run {
+
+namespace {
+
+// The first byte at or after `at` that is not plain string content: a quote, a backslash, a control
+// character, or a byte of a multi-byte character.
+const char* skip_plain(const char* at, const char* end) {
+#if defined(__SSE2__)
+  const __m128i quote = _mm_set1_epi8('"');
+  const __m128i backslash = _mm_set1_epi8('\\');
+  const __m128i space = _mm_set1_epi8(' ');
+  while (end - at >= 16) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+    // Compared as signed numbers, bytes from 0x80 up are negative, so "less than space" finds them too.
+    const __m128i stop = _mm_or_si128(_mm_cmplt_epi8(bytes, space),
+                                      _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash)));
+    const auto mask = static_cast<unsigned>(_mm_movemask_epi8(stop));
+    if (mask != 0) return at + std::countr_zero(mask);
+    at += 16;
+  }
+#endif
+  while (at < end) {
+    const auto byte = static_cast<unsigned char>(*at);
+    if (byte < 0x20 || byte >= 0x80 || byte == '"' || byte == '\\') break;
+    ++at;
+  }
+  return at;
+}
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+bool is_hex(char c) { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
+
+}  // namespace
+
+// One walk over the text. Each step returns false after it has set `result` to a failure.
+struct JsonScanner::State {
+  const char* const begin;
+  const char* const end;
+  const char* at;
+  Scan result{};
+  bool escaped = false;  // whether the string read last has escapes
+
+  explicit State(std::string_view text) : begin(text.data()), end(text.data() + text.size()), at(begin) {}
+
+  // The byte at `at`, or NUL at the end: NUL is valid nowhere outside of a string.
+  [[nodiscard]] char peek() const { return at < end ? *at : '\0'; }
+
+  bool fail(const char* reason) {
+    result = {at == end ? Verdict::truncated : Verdict::invalid, static_cast<std::size_t>(at - begin), reason};
+    return false;
+  }
+
+  void skip_space() {
+    while (at < end && is_json_space(*at)) ++at;
+  }
+
+  // `at` stands on the opening quote; afterwards behind the closing one.
+  bool string() {
+    ++at;
+    escaped = false;
+    while (true) {
+      at = skip_plain(at, end);
+      if (at == end) return fail("the text ends inside a string");
+      const auto byte = static_cast<unsigned char>(*at);
+      if (byte == '"') {
+        ++at;
+        return true;
+      }
+      if (byte == '\\') {
+        if (!escape()) return false;
+      } else if (byte < 0x20) {
+        return fail("a control character in a string must be written as an escape");
+      } else if (!multibyte()) {
+        return false;
+      }
+    }
+  }
+
+  bool escape() {
+    escaped = true;
+    if (end - at < 2) {
+      at = end;
+      return fail("the text ends inside a string");
+    }
+    if (at[1] != 'u') {
+      if (std::strchr("\"\\/bfnrt", at[1]) == nullptr || at[1] == '\0') return fail("unknown escape in a string");
+      at += 2;
+      return true;
+    }
+    for (std::ptrdiff_t i = 2; i < 6; ++i) {
+      if (at + i == end) {
+        at = end;
+        return fail("the text ends inside a string");
+      }
+      if (!is_hex(at[i])) return fail("\\u needs four hexadecimal digits");
+    }
+    at += 6;
+    return true;
+  }
+
+  bool multibyte() {
+    do {
+      const std::string_view rest(at, static_cast<std::size_t>(end - at));
+      const std::size_t length = base::utf8_sequence_length(rest);
+      if (length == 0) {
+        // A character cut by the end of the text may become whole when more text comes.
+        if (rest.size() < 4 && static_cast<unsigned char>(*at) >= 0xC2 && cut_by_end(rest)) {
+          at = end;
+          return fail("the text ends inside a string");
+        }
+        return fail("the bytes are not UTF-8");
+      }
+      at += length;
+    } while (at < end && static_cast<unsigned char>(*at) >= 0x80);
+    return true;
+  }
+
+  static bool cut_by_end(std::string_view rest) {
+    const auto lead = static_cast<unsigned char>(rest[0]);
+    const std::size_t wanted = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+    for (std::size_t i = 1; i < rest.size(); ++i) {
+      if ((static_cast<unsigned char>(rest[i]) & 0xC0) != 0x80) return false;
+    }
+    return rest.size() < wanted;
+  }
+
+  bool digits() {
+    if (!is_digit(peek())) return fail("a digit is missing in a number");
+    while (is_digit(peek())) ++at;
+    return true;
+  }
+
+  bool number() {
+    if (*at == '-') ++at;
+    if (peek() == '0') {
+      ++at;
+      if (is_digit(peek())) return fail("a number must not start with 0");
+    } else if (!digits()) {
+      return false;
+    }
+    if (peek() == '.') {
+      ++at;
+      if (!digits()) return false;
+    }
+    if (peek() == 'e' || peek() == 'E') {
+      ++at;
+      if (peek() == '+' || peek() == '-') ++at;
+      if (!digits()) return false;
+    }
+    return true;
+  }
+
+  bool literal(std::string_view word) {
+    for (const char letter : word) {
+      if (peek() != letter) return fail("a value is misspelt: true, false and null are the only words");
+      ++at;
+    }
+    return true;
+  }
+
+  // A value that holds no other values.
+  bool scalar() {
+    switch (peek()) {
+      case '"':
+        return string();
+      case 't':
+        return literal("true");
+      case 'f':
+        return literal("false");
+      case 'n':
+        return literal("null");
+      default:
+        if (is_digit(peek()) || peek() == '-') return number();
+        return fail("a value is missing");
+    }
+  }
+};
+
+Scan JsonScanner::scan(std::string_view text) {
+  State state(text);
+  members_.clear();
+  in_object_.clear();
+  const char* key_begin = nullptr;  // of the member of the outermost object that is being read
+  const char* value_begin = nullptr;
+
+  // Reads `"key" :` and the white space around it.
+  const auto read_key = [&]() -> bool {
+    if (state.peek() != '"') return state.fail("a key in double quotes is missing");
+    const char* const begin = state.at;
+    if (!state.string()) return false;
+    if (in_object_.size() == 1) {
+      key_begin = begin;
+      members_.push_back({{begin + 1, static_cast<std::size_t>(state.at - begin - 2)}, {}, state.escaped});
+    }
+    state.skip_space();
+    if (state.peek() != ':') return state.fail("':' is missing after a key");
+    ++state.at;
+    state.skip_space();
+    if (in_object_.size() == 1) value_begin = state.at;
+    return true;
+  };
+
+  while (true) {
+    // A value starts here.
+    const char first = state.peek();
+    bool value_done = true;
+    if (first == '{' || first == '[') {
+      if (in_object_.size() == k_max_depth) {
+        state.fail("nested deeper than 10000 levels");
+        return state.result;
+      }
+      in_object_.push_back(first == '{');
+      ++state.at;
+      state.skip_space();
+      if (state.peek() != (first == '{' ? '}' : ']')) {
+        if (first == '{' && !read_key()) return state.result;
+        value_done = false;
+      }
+    } else if (!state.scalar()) {
+      return state.result;
+    }
+    // A value or an opening bracket has been read; close what closes, up to the next value.
+    while (value_done) {
+      if (in_object_.empty()) {
+        return {Verdict::valid, static_cast<std::size_t>(state.at - state.begin), ""};
+      }
+      if (in_object_.size() == 1 && key_begin != nullptr) {
+        // Directly behind a member's value, or behind the opening brace of an empty object.
+        members_.back().value = {value_begin, static_cast<std::size_t>(state.at - value_begin)};
+        key_begin = nullptr;
+      }
+      state.skip_space();
+      const bool object = in_object_.back();
+      const char next = state.peek();
+      if (next == ',') {
+        ++state.at;
+        state.skip_space();
+        if (object && !read_key()) return state.result;
+        value_done = false;
+      } else if (next == (object ? '}' : ']')) {
+        ++state.at;
+        in_object_.pop_back();
+      } else {
+        state.fail(object ? "',' or '}' is missing" : "',' or ']' is missing");
+        return state.result;
+      }
+    }
+  }
+}
+
+std::string unescape(std::string_view body) {
+  const auto hex4 = [body](std::size_t i) -> std::optional<std::uint32_t> {
+    if (i + 6 > body.size() || body[i] != '\\' || body[i + 1] != 'u') return std::nullopt;
+    std::uint32_t value = 0;
+    for (std::size_t k = i + 2; k < i + 6; ++k) {
+      const char c = body[k];
+      const int digit = is_digit(c) ? c - '0' : (c | 0x20) - 'a' + 10;
+      value = value * 16 + static_cast<std::uint32_t>(digit);
+    }
+    return value;
+  };
+  std::string text;
+  text.reserve(body.size());
+  for (std::size_t i = 0; i < body.size();) {
+    if (body[i] != '\\') {
+      text += body[i++];
+      continue;
+    }
+    const auto unit = hex4(i);
+    if (!unit) {
+      constexpr std::string_view k_letters = "\"\\/bfnrt";
+      constexpr std::string_view k_meanings = "\"\\/\b\f\n\r\t";
+      text += k_meanings[k_letters.find(body[i + 1])];
+      i += 2;
+      continue;
+    }
+    i += 6;
+    const auto low = *unit >= 0xD800 && *unit < 0xDC00 ? hex4(i) : std::nullopt;
+    if (low && *low >= 0xDC00 && *low < 0xE000) {
+      base::append_utf8(text, 0x10000 + ((*unit - 0xD800) << 10) + (*low - 0xDC00));
+      i += 6;
+    } else {
+      base::append_utf8(text, *unit);
+    }
+  }
+  return text;
+}
+
+}  // namespace runctl::run

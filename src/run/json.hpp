@@ -1,0 +1,54 @@
+// One strict reading of one JSON value (RFC 8259), without building anything: is it valid, where does it end,
+// where do its members lie. Faster than a parser that builds a tree, and the only verdict in the house.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace runctl::run {
+
+// Arrays and objects may nest this deep; deeper input is refused.
+inline constexpr std::size_t k_max_depth = 10'000;
+
+// A member of an object, as it stands in the text.
+struct Member {
+  std::string_view key;    // between the quotes, escapes untouched
+  std::string_view value;  // without the white space around it
+  bool key_escaped = false;
+};
+
+enum class Verdict {
+  valid,      // the value ends at `end`
+  truncated,  // the text ends inside the value: more text could make it valid
+  invalid,    // the grammar breaks at `end`, for `reason`
+};
+
+struct Scan {
+  Verdict verdict = Verdict::invalid;
+  std::size_t end = 0;        // offset into the text
+  const char* reason = "";    // for a person, where not valid
+};
+
+class JsonScanner {
+ public:
+  // Reads the value that starts at text[0] (no white space before it). If it is an object, members()
+  // then holds its own members, in order; views into `text`. Text after the value is not looked at.
+  Scan scan(std::string_view text);
+
+  [[nodiscard]] const std::vector<Member>& members() const { return members_; }
+
+ private:
+  struct State;
+  std::vector<Member> members_;
+  std::vector<bool> in_object_;  // one entry for each open container
+};
+
+// The text a JSON string stands for: `body` is what lies between its quotes, already known to be valid. Lone
+// surrogate escapes become WTF-8, so that different strings stay different.
+std::string unescape(std::string_view body);
+
+inline bool is_json_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+
+}  // namespace runctl::run

@@ -1,0 +1,353 @@
+#include "run/reader.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace runctl::run {
+
+namespace {
+
+using Place = ReadState::Place;
+
+constexpr std::size_t k_none = std::string_view::npos;
+
+const char* kind_of_value(char first) {
+  switch (first) {
+    case '"':
+      return "a string";
+    case '[':
+      return "an array";
+    case 't':
+    case 'f':
+      return "true or false";
+    case 'n':
+      return "null";
+    default:
+      return "a number";
+  }
+}
+
+bool looks_like_utf16(std::string_view text) {
+  if (text.size() < 2) return false;
+  const auto first = static_cast<unsigned char>(text[0]);
+  const auto second = static_cast<unsigned char>(text[1]);
+  const bool mark = (first == 0xFF && second == 0xFE) || (first == 0xFE && second == 0xFF);
+  const auto opens = [](unsigned char c) { return c == '{' || c == '['; };
+  return mark || (opens(first) && second == 0) || (first == 0 && opens(second));
+}
+
+// The end of the array element that starts at `begin` and whose grammar is broken: found by its brackets
+// and quotes alone. k_none where the text ends first.
+std::size_t broken_element_end(std::string_view text, std::size_t begin) {
+  std::size_t depth = 0;
+  for (std::size_t i = begin; i < text.size(); ++i) {
+    switch (text[i]) {
+      case '"':
+        for (++i; i < text.size() && text[i] != '"'; ++i) {
+          if (text[i] == '\\') ++i;
+        }
+        break;
+      case '{':
+      case '[':
+        ++depth;
+        break;
+      case '}':
+      case ']':
+        if (depth == 0) return i;
+        if (--depth == 0) return i + 1;
+        break;
+      case ',':
+        if (depth == 0) return i;
+        break;
+      default:
+        break;
+    }
+  }
+  return k_none;
+}
+
+}  // namespace
+
+// One pass over one block. The step functions return false where more text is needed.
+class BlockReader::Walk {
+ public:
+  Walk(BlockReader& reader, Block& block, const ReadState& state, bool last)
+      : reader_(reader), block_(block), text_(block.text), state_(state), last_(last) {}
+
+  void run() {
+    if (state_.place == Place::input_start && !input_start()) return finish();
+    while (step()) {
+    }
+    finish();
+  }
+
+ private:
+  // Passes a byte order mark; recognises text that is no UTF-8 at all.
+  bool input_start() {
+    if (text_.size() < 3 && !last_) return false;
+    state_.place = Place::between;
+    if (text_.starts_with("\xEF\xBB\xBF")) at_ = 3;
+    if (looks_like_utf16(text_)) {
+      lose("the input is UTF-16: convert it first (iconv -f UTF-16 -t UTF-8)");
+    }
+    return true;
+  }
+
+  bool step() {
+    if (state_.place == Place::lost) return pass_rest();
+    if (state_.place == Place::skipping_line) return skip_line();
+    while (at_ < text_.size() && is_json_space(text_[at_])) ++at_;
+    if (at_ == text_.size()) return false;
+    if (text_[at_] == '\0') return pass_nuls();
+    report_nuls();
+    switch (state_.place) {
+      case Place::between:
+        if (text_[at_] == '[') return enter(Place::array_begin);
+        return value();
+      case Place::array_begin:
+        if (text_[at_] == ']') return enter(Place::between);
+        return value();
+      case Place::array_comma:
+        return value();
+      default:
+        return after_element();
+    }
+  }
+
+  bool enter(Place place) {
+    ++at_;
+    state_.place = place;
+    return true;
+  }
+
+  bool after_element() {
+    if (text_[at_] == ',') return enter(Place::array_comma);
+    if (text_[at_] == ']') return enter(Place::between);
+    lose("',' or ']' is missing between the elements of the array; the rest of the input is not read");
+    return true;
+  }
+
+  [[nodiscard]] bool in_array() const { return state_.place != Place::between; }
+
+  bool value() {
+    const std::string_view rest = std::string_view(text_).substr(at_);
+    const Scan scan = reader_.scanner_.scan(rest);
+    if (scan.verdict == Verdict::valid && scan.end <= reader_.max_run_bytes_) {
+      return rest.front() == '{' ? object(scan.end) : not_an_object(scan.end);
+    }
+    const std::size_t length = scan.verdict == Verdict::truncated ? rest.size() : scan.end;
+    if (length > reader_.max_run_bytes_) return too_long();
+    if (scan.verdict == Verdict::truncated && !last_) return false;
+    return in_array() ? broken_element(scan) : broken_line(scan);
+  }
+
+  bool object(std::size_t length) {
+    if (!in_array()) {
+      const std::size_t next = behind_blanks(at_ + length);
+      if (next == text_.size() && !last_) return false;
+      const char c = next < text_.size() ? text_[next] : '\n';
+      if (c != '\n' && c != '{' && c != '[' && c != '\0') {
+        return broken_line({Verdict::invalid, next - at_, "something other than a run follows on the line"});
+      }
+    }
+    const std::size_t begin = at_;
+    at_ += length;
+    const std::string_view original = std::string_view(text_).substr(begin, length);
+    std::string_view json = original;
+    if (std::memchr(json.data(), '\n', length) != nullptr) {
+      // Outside of strings only: a string holds no raw newline.
+      std::string& line = block_.arena.texts.emplace_back(original);
+      std::replace(line.begin(), line.end(), '\n', ' ');
+      json = line;
+    }
+    Record record;
+    std::string reason = reader_.records_.read(json, reader_.scanner_.members(), block_.arena, record);
+    if (reason.empty()) {
+      block_.records.push_back(record);
+    } else {
+      reject(begin, 0, std::move(reason), begin, at_);
+    }
+    return value_done();
+  }
+
+  bool not_an_object(std::size_t length) {
+    std::string reason = fmt::format("a run is a JSON object, this is {}", kind_of_value(text_[at_]));
+    std::size_t end = at_ + length;
+    if (!in_array()) {
+      end = end_of_line(at_ + length);
+      if (end == k_none) return false;
+    }
+    reject(at_, 0, std::move(reason), at_, end);
+    at_ = end;
+    return value_done();
+  }
+
+  bool value_done() {
+    if (in_array()) state_.place = Place::array_value;
+    return true;
+  }
+
+  // Outside of an array a record whose grammar breaks ends with its line. Where it went on for several lines, it is
+  // either one line of NDJSON that was cut, and the next line starts a record of its own, or it is
+  // pretty-printed and ends where the next line starts with '{'.
+  bool broken_line(const Scan& scan) {
+    const std::size_t fault = at_ + scan.end;
+    std::size_t end = end_of_line(at_);
+    if (end == k_none) return false;
+    if (fault > end) {
+      const bool cut = end + 1 < text_.size() && text_[end + 1] == '{';
+      if (cut) {
+        reject(end, column_at(end), "invalid JSON: the record is not complete at the end of its line", at_, end);
+        at_ = end;
+        return true;
+      }
+      const std::size_t next = text_.find("\n{", fault - 1);
+      if (next == k_none && !last_) return false;
+      end = next == k_none ? text_.size() : next;
+    }
+    reject(fault, column_at(fault), fmt::format("invalid JSON: {}", scan.reason), at_, end);
+    at_ = end;
+    return true;
+  }
+
+  bool broken_element(const Scan& scan) {
+    const std::size_t fault = at_ + scan.end;
+    const std::size_t end = broken_element_end(text_, at_);
+    if (end == k_none && !last_) return false;
+    if (end == k_none || end == at_) {
+      lose_at(fault, fmt::format("invalid JSON: {}; the rest of the array is not read", scan.reason));
+      return true;
+    }
+    reject(fault, column_at(fault), fmt::format("invalid JSON: {}", scan.reason), at_, end);
+    at_ = end;
+    return value_done();
+  }
+
+  bool too_long() {
+    std::string reason = fmt::format("the record is longer than {} bytes", reader_.max_run_bytes_);
+    if (in_array()) {
+      lose(std::move(reason) + "; the rest of the array is not read");
+      return true;
+    }
+    reject(at_, 0, std::move(reason), at_, at_);
+    state_.place = Place::skipping_line;
+    return true;
+  }
+
+  bool skip_line() {
+    const std::size_t newline = text_.find('\n', at_);
+    const std::size_t end = newline == k_none ? text_.size() : newline;
+    continue_reject(end);
+    if (newline == k_none) return false;
+    state_.place = Place::between;
+    return true;
+  }
+
+  bool pass_rest() {
+    continue_reject(text_.size());
+    return false;
+  }
+
+  void continue_reject(std::size_t end) {
+    if (end > at_) {
+      reject(at_, 0, {}, at_, end);
+      block_.rejects.back().continuation = true;
+    }
+    at_ = end;
+  }
+
+  // A log that was truncated while its writer went on starts with a hole of zero bytes.
+  bool pass_nuls() {
+    while (at_ < text_.size() && text_[at_] == '\0') {
+      ++at_;
+      ++state_.nul_bytes;
+    }
+    return true;
+  }
+
+  void report_nuls() {
+    if (state_.nul_bytes == 0) return;
+    reject(at_, 0, fmt::format("{} zero bytes were passed over", state_.nul_bytes), at_, at_);
+    state_.nul_bytes = 0;
+  }
+
+  void lose(std::string reason) { lose_at(at_, std::move(reason)); }
+
+  void lose_at(std::size_t fault, std::string reason) {
+    reject(fault, column_at(fault), std::move(reason), at_, text_.size());
+    at_ = text_.size();
+    state_.place = Place::lost;
+  }
+
+  // What is left behind the last whole record.
+  void finish() {
+    if (last_) {
+      report_nuls();
+      const bool array_open = state_.place == Place::array_begin || state_.place == Place::array_comma ||
+                              state_.place == Place::array_value;
+      if (array_open) lose("the input ends before the array is closed");
+    }
+    block_.consumed = at_;
+    block_.lines = line_at(at_);
+    state_.column = at_ - line_begin_ + (block_.lines == 0 ? state_.column : 0);
+    block_.end = state_;
+  }
+
+  void reject(std::size_t fault, std::uint64_t column, std::string reason, std::size_t begin, std::size_t end) {
+    block_.rejects.push_back({line_at(fault), column, std::move(reason),
+                              std::string_view(text_).substr(begin, end - begin), block_.records.size(), false});
+  }
+
+  // Newlines before `offset`. Offsets must not lie before the ones asked for earlier by more than the line
+  // they are on: counting goes forward only.
+  std::uint64_t line_at(std::size_t offset) {
+    while (counted_to_ < offset) {
+      const void* const found = std::memchr(text_.data() + counted_to_, '\n', offset - counted_to_);
+      if (found == nullptr) {
+        counted_to_ = offset;
+        break;
+      }
+      counted_to_ = static_cast<std::size_t>(static_cast<const char*>(found) - text_.data()) + 1;
+      line_begin_ = counted_to_;
+      ++lines_;
+    }
+    return lines_;
+  }
+
+  std::uint64_t column_at(std::size_t offset) {
+    const std::uint64_t line = line_at(offset);
+    return offset - line_begin_ + 1 + (line == 0 ? state_.column : 0);
+  }
+
+  // The newline at or behind `from`; the text's end where none follows and none can; k_none where one may.
+  [[nodiscard]] std::size_t end_of_line(std::size_t from) const {
+    const std::size_t newline = text_.find('\n', from);
+    return newline == k_none && last_ ? text_.size() : newline;
+  }
+
+  [[nodiscard]] std::size_t behind_blanks(std::size_t from) const {
+    while (from < text_.size() && text_[from] != '\n' && is_json_space(text_[from])) ++from;
+    return from;
+  }
+
+  BlockReader& reader_;
+  Block& block_;
+  const std::string& text_;
+  ReadState state_;
+  const bool last_;
+  std::size_t at_ = 0;
+  std::size_t counted_to_ = 0;
+  std::size_t line_begin_ = 0;
+  std::uint64_t lines_ = 0;
+};
+
+void BlockReader::read(Block& block, const ReadState& state, bool last) {
+  block.arena = {};
+  block.records.clear();
+  block.rejects.clear();
+  Walk(*this, block, state, last).run();
+}
+
+}  // namespace runctl::run

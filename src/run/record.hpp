@@ -1,0 +1,57 @@
+// A run as it is read: its bytes, and what the house needs to know of them.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/time.hpp"
+#include "run/id.hpp"
+#include "run/json.hpp"
+
+namespace runctl::run {
+
+// Views point into the text that was read or into the Arena that was given; they live as long as both.
+struct Record {
+  std::string_view json;  // the run's bytes as they are stored: one JSON object, no newline in it
+  Id id;
+  Id trace_id;                    // the id where the run names none
+  std::uint64_t fingerprint = 0;  // XXH3-64 of `json`
+  std::string_view name;          // decoded; empty where absent
+  std::string_view run_type;
+  std::string_view status;
+  std::int64_t start_time = base::k_no_time;  // microseconds since 1970
+  std::int64_t end_time = base::k_no_time;
+  bool has_error = false;
+  std::uint32_t tags_begin = 0;  // positions in Arena::tags
+  std::uint32_t tags_end = 0;
+};
+
+// Owns what records cannot borrow from the text they were read from.
+struct Arena {
+  std::deque<std::string> texts;
+  std::vector<std::string_view> tags;
+};
+
+// What a record without an id gets.
+enum class IdPolicy {
+  derived,  // an id made from the content: the same line sent twice is one run
+  fresh,    // a new UUIDv7
+};
+
+// Reads the known fields of one run (runctl(1), RUNS) from a valid JSON object.
+class RecordReader {
+ public:
+  explicit RecordReader(IdPolicy policy) : policy_(policy) {}
+
+  // `json` is a valid object of one line, `members` its members as JsonScanner found them. Returns an empty text and
+  // fills `record`, or returns why the object is not a run.
+  std::string read(std::string_view json, const std::vector<Member>& members, Arena& arena, Record& record);
+
+ private:
+  IdPolicy policy_;
+};
+
+}  // namespace runctl::run

@@ -1,0 +1,82 @@
+// What is known of the runs of one batch, column by column: what its footer says and the index repeats.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "run/id.hpp"
+#include "run/record.hpp"
+
+namespace runctl::run {
+
+// Distinct texts in order of first use, numbered from 1; 0 is the empty text.
+class TextTable {
+ public:
+  // The number of `text`, which is added where it is new.
+  std::uint32_t number_of(std::string_view text);
+
+  [[nodiscard]] std::string_view text(std::uint32_t number) const {
+    return number == 0 ? std::string_view{} : std::string_view(*texts_[number - 1]);
+  }
+  [[nodiscard]] std::size_t size() const { return texts_.size(); }
+  // The sum of the texts' sizes.
+  [[nodiscard]] std::size_t bytes() const { return bytes_; }
+
+ private:
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+  };
+  std::unordered_map<std::string, std::uint32_t, Hash, std::equal_to<>> numbers_;
+  std::vector<const std::string*> texts_;  // keys of numbers_, which do not move
+  std::size_t bytes_ = 0;
+};
+
+// What a table keeps of one run is bounded: texts are cut behind this many bytes, and further tags are left
+// out. The run itself is always whole.
+inline constexpr std::size_t k_max_text = 64U << 10;
+inline constexpr std::uint32_t k_max_tags = 256;
+
+// Where a top-level field of a run that is split over several frames lies.
+struct FieldSpan {
+  std::uint32_t run = 0;     // position in the table
+  std::uint32_t name = 0;    // in texts
+  std::uint32_t offset = 0;  // of the value, in bytes from the run's first
+  std::uint32_t length = 0;
+};
+
+// One frame of the batch. The frames, in order and decompressed, are the batch's NDJSON: the runs in order, each with
+// a newline behind it.
+struct Frame {
+  std::uint64_t offset = 0;      // of the frame in the object
+  std::uint32_t stored = 0;      // its size there
+  std::uint64_t raw_offset = 0;  // of its content in the NDJSON
+  std::uint32_t raw = 0;         // its content's size
+};
+
+// All vectors but `tags`, `fields` and `frames` have one entry a run.
+struct Table {
+  std::vector<Id> ids;
+  std::vector<std::uint64_t> fingerprints;
+  std::vector<std::uint32_t> lengths;  // bytes, without the newline
+  std::vector<Id> traces;
+  std::vector<std::uint32_t> names;  // numbers in texts, as are run_types and statuses
+  std::vector<std::uint32_t> run_types;
+  std::vector<std::uint32_t> statuses;
+  std::vector<std::int64_t> starts;  // microseconds since 1970, or base::k_no_time
+  std::vector<std::int64_t> ends;
+  std::vector<std::uint8_t> errors;  // 1 where the run has an error
+  std::vector<std::uint32_t> tag_ends;  // run i has the tags tags[tag_ends[i-1]] up to tags[tag_ends[i]]
+  std::vector<std::uint32_t> tags;      // numbers in texts
+  std::vector<FieldSpan> fields;        // ascending by run
+  std::vector<Frame> frames;
+  TextTable texts;
+
+  [[nodiscard]] std::size_t size() const { return ids.size(); }
+  void append(const Record& record, const Arena& arena);
+};
+
+}  // namespace runctl::run
