@@ -49,6 +49,17 @@ void check(bool ok) {
 
 std::uint64_t xxh3_64(std::string_view bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
 
+struct Xxh3Stream::State {
+  XXH3_state_t xxh3;
+};
+
+Xxh3Stream::Xxh3Stream() : state_(std::make_unique<State>()) { XXH3_64bits_reset(&state_->xxh3); }
+Xxh3Stream::~Xxh3Stream() = default;
+
+void Xxh3Stream::update(std::string_view bytes) { XXH3_64bits_update(&state_->xxh3, bytes.data(), bytes.size()); }
+
+std::uint64_t Xxh3Stream::value() const { return XXH3_64bits_digest(&state_->xxh3); }
+
 std::array<std::uint8_t, 16> xxh3_128(std::string_view bytes) {
   XXH128_canonical_t canonical;
   XXH128_canonicalFromHash(&canonical, XXH3_128bits(bytes.data(), bytes.size()));

@@ -13,6 +13,22 @@ namespace runctl::base {
 // XXH3-64 (xxHash 0.8, seed 0): fingerprints and checksums.
 std::uint64_t xxh3_64(std::string_view bytes);
 
+// The same, of bytes that arrive in pieces.
+class Xxh3Stream {
+ public:
+  Xxh3Stream();
+  ~Xxh3Stream();
+  Xxh3Stream(const Xxh3Stream&) = delete;
+  Xxh3Stream& operator=(const Xxh3Stream&) = delete;
+
+  void update(std::string_view bytes);
+  [[nodiscard]] std::uint64_t value() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
 // XXH3-128 (xxHash 0.8, seed 0) in its canonical, big-endian form: 16 bytes.
 std::array<std::uint8_t, 16> xxh3_128(std::string_view bytes);
 

@@ -53,6 +53,7 @@ struct Index::Tables {
   bool matches(std::uint32_t row, const run::Id& id, std::uint64_t fingerprint);
   std::vector<std::int64_t> add_texts(const run::TextTable& texts);
   std::vector<bool> present_runs(const run::Table& table);
+  std::size_t add_batch(const BatchInfo& batch, const run::Table& table);
   std::size_t add_runs(std::int64_t batch, const run::Table& table, const std::vector<bool>& present);
   void add_frames(std::int64_t batch, const std::vector<run::Frame>& frames);
 
@@ -226,36 +227,67 @@ std::size_t Index::Tables::add_runs(std::int64_t batch, const run::Table& table,
   return added;
 }
 
-std::size_t Index::add(const BatchInfo& batch, const run::Table& table) {
-  Tables& tables = *tables_;
-  Transaction transaction(tables.database);
-  if (has_batch(batch.key)) return 0;
+std::size_t Index::Tables::add_batch(const BatchInfo& batch, const run::Table& table) {
   // The caller has left out what the index had when it looked; only what others added since must be looked for again.
-  const bool changed = tables.database.number("SELECT max(batch) FROM batch") != tables.last_batch;
-  const std::vector<bool> present = changed ? tables.present_runs(table) : std::vector<bool>(table.size(), false);
-  Statement insert = tables.database.prepare("INSERT INTO batch(key, size, modified, runs) VALUES(?1, ?2, ?3, ?4)");
+  const bool changed = database.number("SELECT max(batch) FROM batch") != last_batch;
+  const std::vector<bool> present = changed ? present_runs(table) : std::vector<bool>(table.size(), false);
+  Statement insert = database.prepare("INSERT INTO batch(key, size, modified, runs) VALUES(?1, ?2, ?3, ?4)");
   insert.bind_text(1, batch.key).bind(2, as_signed(batch.size)).bind(3, batch.modified_ns);
   insert.bind(4, as_signed(table.size())).run();
-  const std::int64_t row = tables.database.last_row();
-  tables.add_frames(row, table.frames);
-  const std::size_t added = tables.add_runs(row, table, present);
+  const std::int64_t row = database.last_row();
+  add_frames(row, table.frames);
+  return add_runs(row, table, present);
+}
+
+std::size_t Index::add(const BatchInfo& batch, const run::Table& table) {
+  Transaction transaction(tables_->database);
+  if (has_batch(batch.key)) return 0;
+  const std::size_t added = tables_->add_batch(batch, table);
   transaction.commit();
-  tables.last_batch = row;
+  tables_->last_batch = tables_->database.number("SELECT max(batch) FROM batch");
   return added;
+}
+
+void Index::rebuild(const NextBatch& next) {
+  Tables& tables = *tables_;
+  Transaction transaction(tables.database);
+  for (const char* const clear :
+       {"DELETE FROM run", "DELETE FROM batch", "DELETE FROM frame", "DELETE FROM tag", "DELETE FROM field",
+        "DELETE FROM text", "DELETE FROM segment", "DELETE FROM segment_block", "DELETE FROM block"}) {
+    tables.database.execute(clear);
+  }
+  BatchInfo batch;
+  run::Table table;
+  while (next(batch, table)) {
+    tables.last_batch = -1;
+    tables.add_batch(batch, table);
+    table = {};
+  }
+  transaction.commit();
+  tables.database.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+}
+
+void Index::remove(const std::string& path) {
+  for (const char* const suffix : {"", "-wal", "-shm"}) {
+    std::error_code failure;
+    std::filesystem::remove(path + suffix, failure);
+    if (failure) throw Error(ErrorKind::io, path + suffix + ": cannot be removed: " + failure.message());
+  }
 }
 
 std::vector<Index::Tables::Version> Index::Tables::versions(const std::vector<std::uint32_t>& rows,
                                                             const char* condition, const run::Id& id) {
   // The rows are candidates: keys are hashes, so the id itself decides.
   Statement select = database.prepare(
-      std::string("SELECT run.batch, run.raw_offset, run.length, batch.modified, batch.key, run.start, run.id "
+      std::string("SELECT run.batch, run.raw_offset, run.length, batch.modified, batch.key, run.start, run.id, "
+                  "run.fingerprint "
                   "FROM run JOIN batch USING(batch) WHERE run.run = ?1 AND ") + condition);
   std::vector<Version> found;
   for (const std::uint32_t row : rows) {
     if (select.bind(1, row).bind_blob(2, bytes_of(id)).step()) {
       Version version;
       version.location = {row, select.number(0), static_cast<std::uint64_t>(select.number(1)),
-                          static_cast<std::uint32_t>(select.number(2))};
+                          static_cast<std::uint32_t>(select.number(2)), static_cast<std::uint64_t>(select.number(7))};
       version.modified = select.number(3);
       version.key = select.bytes(4);
       version.start = select.is_null(5) ? std::numeric_limits<std::int64_t>::max() : select.number(5);

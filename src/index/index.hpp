@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +25,7 @@ struct Location {
   std::int64_t batch = 0;  // the batch's row
   std::uint64_t raw_offset = 0;  // in the batch's NDJSON
   std::uint32_t length = 0;      // without the newline
+  std::uint64_t fingerprint = 0;  // XXH3-64 of the run's bytes
 };
 
 // A field of a run, relative to the run's first byte.
@@ -56,6 +58,15 @@ class Index {
   // Records a batch in one transaction, after the store has confirmed it. Runs that the index already has, with
   // the same id and bytes, are left out. Returns how many it added; a batch it has already adds nothing.
   std::size_t add(const BatchInfo& batch, const run::Table& table);
+
+  // Fills the next batch, or returns false: there are no more.
+  using NextBatch = std::function<bool(BatchInfo& batch, run::Table& table)>;
+  // Replaces everything by the batches that `next` gives, in one transaction: until its end, others see what was there
+  // before, and if `next` throws, it stays.
+  void rebuild(const NextBatch& next);
+
+  // Removes the files of an index that can no longer be opened.
+  static void remove(const std::string& path);
 
   // For each run of `ids`, whether one of that id and fingerprint is there.
   std::vector<bool> contains(const std::vector<run::Id>& ids, const std::vector<std::uint64_t>& fingerprints);

@@ -185,23 +185,28 @@ void Postings::merge_level(int level) {
   }
 }
 
+Postings::Postings(Database& database, PostingKind kind)
+    : database_(database),
+      kind_(kind),
+      segments_of_key_(database.prepare(
+          "SELECT segment FROM segment WHERE kind = ?1 AND least <= ?2 AND greatest >= ?2")),
+      blocks_of_key_(database.prepare(
+          "SELECT least, entries FROM segment_block JOIN block USING(block) WHERE segment = ?1 AND least <= ?2 "
+          "ORDER BY least DESC, block DESC")) {}
+
 void Postings::find(std::uint64_t key, const std::function<void(std::uint32_t row)>& visit) {
-  Statement segments =
-      database_.prepare("SELECT segment FROM segment WHERE kind = ?1 AND least <= ?2 AND greatest >= ?2");
-  Statement blocks = database_.prepare(
-      "SELECT least, entries FROM segment_block JOIN block USING(block) WHERE segment = ?1 AND least <= ?2 "
-      "ORDER BY least DESC, block DESC");
-  segments.bind(1, static_cast<int>(kind_)).bind(2, ordered(key));
-  while (segments.step()) {
-    blocks.bind(1, segments.number(0)).bind(2, ordered(key));
+  segments_of_key_.bind(1, static_cast<int>(kind_)).bind(2, ordered(key));
+  while (segments_of_key_.step()) {
+    blocks_of_key_.bind(1, segments_of_key_.number(0)).bind(2, ordered(key));
     // Entries of one key may fill several blocks; the first of them may start in a block of smaller keys.
-    while (blocks.step()) {
-      const BlockView view(blocks.bytes(1));
+    while (blocks_of_key_.step()) {
+      const BlockView view(blocks_of_key_.bytes(1));
       for (std::size_t i = view.lower_bound(key); i < view.size() && view.key(i) == key; ++i) visit(view.row(i));
-      if (blocks.number(0) < ordered(key)) break;
+      if (blocks_of_key_.number(0) < ordered(key)) break;
     }
-    blocks.reset();
+    blocks_of_key_.reset();
   }
+  segments_of_key_.reset();
 }
 
 }  // namespace runctl::index

@@ -23,7 +23,7 @@ enum class PostingKind : int { id = 1, trace = 2 };
 
 class Postings {
  public:
-  Postings(Database& database, PostingKind kind) : database_(database), kind_(kind) {}
+  Postings(Database& database, PostingKind kind);
 
   // Adds one segment, and merges segments where there are many. Inside a write transaction.
   void add(std::vector<Posting> postings);
@@ -38,6 +38,8 @@ class Postings {
 
   Database& database_;
   PostingKind kind_;
+  Statement segments_of_key_;
+  Statement blocks_of_key_;
 };
 
 }  // namespace runctl::index

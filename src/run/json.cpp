@@ -299,4 +299,48 @@ std::string unescape(std::string_view body) {
   return text;
 }
 
+std::string indent(std::string_view json) {
+  std::string text;
+  std::size_t depth = 0;
+  const auto new_line = [&] { text.append("\n").append(2 * depth, ' '); };
+  const auto next_solid = [json](std::size_t i) {
+    while (i < json.size() && is_json_space(json[i])) ++i;
+    return i;
+  };
+  for (std::size_t i = next_solid(0); i < json.size(); i = next_solid(i)) {
+    const char c = json[i];
+    if (c == '"') {
+      const std::size_t begin = i;
+      for (++i; json[i] != '"'; ++i) {
+        if (json[i] == '\\') ++i;
+      }
+      text += json.substr(begin, ++i - begin);
+      continue;
+    }
+    ++i;
+    if (c == '{' || c == '[') {
+      const std::size_t next = next_solid(i);
+      text += c;
+      if (json[next] == '}' || json[next] == ']') {
+        text += json[next];
+        i = next + 1;
+      } else {
+        ++depth;
+        new_line();
+      }
+    } else if (c == '}' || c == ']') {
+      --depth;
+      new_line();
+      text += c;
+    } else if (c == ',') {
+      text += c;
+      new_line();
+    } else {
+      text += c;
+      if (c == ':') text += ' ';
+    }
+  }
+  return text;
+}
+
 }  // namespace runctl::run

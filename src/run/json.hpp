@@ -49,6 +49,9 @@ class JsonScanner {
 // surrogate escapes become WTF-8, so that different strings stay different.
 std::string unescape(std::string_view body);
 
+// Valid JSON with line breaks and two spaces a level; strings and numbers stay as they are written.
+std::string indent(std::string_view json);
+
 inline bool is_json_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
 }  // namespace runctl::run

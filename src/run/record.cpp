@@ -156,13 +156,15 @@ std::string RecordReader::read(std::string_view json, const std::vector<Member>&
   const std::string_view id = values[f_id];
   if (id.data() != nullptr) {
     if (id.front() != '"') return wrong_type(f_id, "a string");
-    record.id = id_of_text(text_of(id, arena));
+    record.id_text = text_of(id, arena);
+    record.id = id_of_text(record.id_text);
     record.json = json;
   } else {
     std::optional<std::int64_t> milliseconds;
     if (record.start_time != base::k_no_time) milliseconds = record.start_time / 1000;
     record.id = policy_ == IdPolicy::fresh ? new_uuid_v7(now_milliseconds(), random_bytes())
                                            : derived_id(json, milliseconds);
+    record.id_text = arena.texts.emplace_back(uuid_text(record.id));
     record.json = arena.texts.emplace_back(with_id(json, record.id, !members.empty()));
   }
   record.trace_id = trace_id.empty() ? record.id : id_of_text(trace_id);

@@ -16,6 +16,7 @@ namespace runctl::run {
 // Views point into the text that was read or into the Arena that was given; they live as long as both.
 struct Record {
   std::string_view json;  // the run's bytes as they are stored: one JSON object, no newline in it
+  std::string_view id_text;       // the id as a person wrote it
   Id id;
   Id trace_id;                    // the id where the run names none
   std::uint64_t fingerprint = 0;  // XXH3-64 of `json`

@@ -1,0 +1,23 @@
+// How commands are put together: each adds its flags to the parser, and sets what is to be run.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <memory>
+
+#include "settings.hpp"
+
+namespace runctl::cmd {
+
+struct Program {
+  CLI::App app;
+  GlobalFlags globals;
+  std::function<int()> run;  // set by the command that was named; returns the exit status
+};
+
+// One for each command, each in a file of its own name.
+void add_ingest(Program& program);
+void add_get(Program& program);
+void add_index(Program& program);
+
+}  // namespace runctl::cmd

@@ -1,0 +1,123 @@
+// runctl get: print runs by id, in the order asked for.
+#include "base/error.hpp"
+#include "command.hpp"
+#include "flow/fetch.hpp"
+#include "output.hpp"
+#include "run/json.hpp"
+#include "session.hpp"
+
+#include <fmt/format.h>
+
+#include <iostream>
+
+namespace runctl::cmd {
+
+namespace {
+
+// Ids from standard input are looked up so many at a time: runs near each other share requests.
+constexpr std::size_t k_ids_together = 1024;
+
+struct Options {
+  std::vector<std::string> ids;
+  std::vector<std::string> fields;
+  std::string trace;
+  std::string output;
+  bool pretty = false;
+  bool all_versions = false;
+};
+
+class GetCommand {
+ public:
+  GetCommand(const GlobalFlags& globals, const Options& options)
+      : options_(options), session_(globals), out_(options.output) {}
+
+  int run() {
+    std::optional<index::Index> index = session_.index_for_reading();
+    if (!index) {
+      throw base::Error(base::ErrorKind::not_found,
+                        session_.index_path() + ": there is no index of " + session_.store().url() +
+                            " yet; 'runctl index rebuild' makes it from the store");
+    }
+    flow::Fetcher fetcher(session_.store(), *index, {options_.fields, options_.all_versions}, events());
+    if (!options_.trace.empty()) fetcher.get_trace(options_.trace);
+    std::vector<std::string> ids;
+    for (const std::string& id : options_.ids) {
+      if (id == "-") read_ids(fetcher, ids);
+      else ids.push_back(id);
+    }
+    if (!ids.empty()) fetcher.get(ids);
+    out_.finish();
+    session_.report_traffic();
+    return all_found_ ? 0 : base::exit_status(base::ErrorKind::not_found);
+  }
+
+ private:
+  flow::FetchEvents events() {
+    flow::FetchEvents events;
+    events.bytes = [this](std::string_view bytes, bool last) { print(bytes, last); };
+    events.not_found = [this](std::string_view id) {
+      note(fmt::format("{}: not found", id));
+      all_found_ = false;
+    };
+    events.field_not_found = [this](std::string_view id, std::string_view field) {
+      note(fmt::format("{}: the run has no field \"{}\"", id, field));
+      all_found_ = false;
+    };
+    return events;
+  }
+
+  void print(std::string_view bytes, bool last) {
+    if (!options_.pretty) {
+      out_.write(bytes);
+      if (last) out_.write("\n");
+      return;
+    }
+    whole_ += bytes;
+    if (!last) return;
+    out_.write(run::indent(whole_) + "\n");
+    whole_.clear();
+  }
+
+  static void read_ids(flow::Fetcher& fetcher, std::vector<std::string>& ids) {
+    std::string line;
+    while (std::getline(std::cin, line)) {
+      const std::size_t begin = line.find_first_not_of(" \t\r");
+      if (begin == std::string::npos) continue;
+      ids.push_back(line.substr(begin, line.find_last_not_of(" \t\r") - begin + 1));
+      if (ids.size() < k_ids_together) continue;
+      fetcher.get(ids);
+      ids.clear();
+    }
+  }
+
+  const Options& options_;
+  Session session_;
+  DataOutput out_;
+  std::string whole_;  // the value that is to be indented
+  bool all_found_ = true;
+};
+
+}  // namespace
+
+void add_get(Program& program) {
+  auto options = std::make_shared<Options>();
+  CLI::App* const command = program.app.add_subcommand("get", "Print runs by id, in the order asked for");
+  command->add_option("ID", options->ids, "Ids of runs; - reads them from standard input, one a line")->type_name("");
+  command->add_option("--field", options->fields, "Print only the value of this top-level field, as stored; repeatable")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  command->add_option("--trace", options->trace, "Print all runs of this trace, by start time")->type_name("ID");
+  command->add_flag("--all-versions", options->all_versions, "Print every stored version of a run, the latest first");
+  command->add_flag("--pretty", options->pretty, "Indent the JSON; strings and numbers stay as stored");
+  command->add_option("--output", options->output, "Write here instead of to standard output")->type_name("FILE");
+  command->callback([&program, options] {
+    program.run = [&program, options] {
+      if (options->ids.empty() && options->trace.empty()) {
+        throw base::Error(base::ErrorKind::usage, "get: name at least one ID, or - to read them, or --trace ID");
+      }
+      return GetCommand(program.globals, *options).run();
+    };
+  });
+}
+
+}  // namespace runctl::cmd

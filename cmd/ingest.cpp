@@ -1,0 +1,189 @@
+// runctl ingest: read runs, pack them into batches, store them, record them in the index.
+#include "flow/ingest.hpp"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/error.hpp"
+#include "batch/frame.hpp"
+#include "command.hpp"
+#include "output.hpp"
+#include "progress.hpp"
+#include "session.hpp"
+
+namespace runctl::cmd {
+
+namespace {
+
+struct Options {
+  std::vector<std::string> files;
+  std::string rejects;
+  std::string on_error = "continue";
+  std::optional<std::uint64_t> expect_count;
+  bool print_ids = false;
+  bool new_ids = false;
+  flow::IngestOptions flow;
+};
+
+std::string summary_line(const flow::IngestReport& report, double seconds) {
+  return fmt::format("read {}, stored {}, duplicate {}, rejected {}; {} {}, {} in, {} stored, {:.2f} s", report.read,
+                     report.stored, report.duplicate, report.rejected, report.batches,
+                     report.batches == 1 ? "batch" : "batches", human_bytes(report.bytes_in),
+                     human_bytes(report.bytes_stored), seconds);
+}
+
+void print_json_summary(const flow::IngestReport& report, double seconds) {
+  const nlohmann::ordered_json summary = {
+      {"read", report.read},         {"stored", report.stored},         {"duplicate", report.duplicate},
+      {"rejected", report.rejected}, {"batches", report.batches},       {"bytes_in", report.bytes_in},
+      {"bytes_stored", report.bytes_stored}, {"seconds", seconds}};
+  DataOutput out("");
+  out.write(summary.dump() + "\n");
+  out.finish();
+}
+
+class IngestCommand {
+ public:
+  IngestCommand(const GlobalFlags& globals, const Options& options)
+      : options_(options), session_(globals), progress_(session_.settings().progress, session_.settings().quiet) {}
+
+  int run() {
+    std::vector<flow::Input> inputs = open_inputs();
+    if (!options_.rejects.empty()) rejects_ = std::make_unique<DataOutput>(options_.rejects);
+    const auto started = std::chrono::steady_clock::now();
+    const flow::IngestReport report = flow::ingest(
+        std::move(inputs), session_.store(),
+        [this]() -> std::optional<index::Index> {
+          if (options_.flow.dry_run) return session_.index_for_reading();
+          return session_.index_for_writing();
+        },
+        options_.flow, events());
+    progress_.clear();
+    ids_.finish();
+    if (rejects_) rejects_->finish();
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - started;
+    if (session_.settings().json) print_json_summary(report, seconds.count());
+    else if (!session_.settings().quiet) note(summary_line(report, seconds.count()));
+    session_.report_traffic();
+    return exit_status(report);
+  }
+
+ private:
+  // Every input is opened before the first is read: a misspelt name must not be found out half-way.
+  std::vector<flow::Input> open_inputs() {
+    std::uint64_t sum = 0;
+    bool all_known = true;
+    std::vector<flow::Input> inputs;
+    for (const std::string& file : options_.files) {
+      const flow::Input& input = inputs.emplace_back(file);
+      all_known = all_known && input.size();
+      sum += input.size().value_or(0);
+    }
+    if (all_known) size_ = sum;
+    return inputs;
+  }
+
+  flow::IngestEvents events() {
+    flow::IngestEvents events;
+    events.rejected = [this](const flow::RejectedRecord& record) { rejected(record); };
+    events.empty_input = [this](std::size_t input) {
+      progress_.clear();
+      note(options_.files[input] + ": is empty: no run was read");
+    };
+    events.progress = [this](const flow::Progress& progress) { show(progress); };
+    if (options_.print_ids) {
+      events.stored = [this](const std::vector<std::string>& ids) {
+        for (const std::string& id : ids) ids_.write(id + "\n");
+      };
+    }
+    return events;
+  }
+
+  void rejected(const flow::RejectedRecord& record) {
+    if (!record.reason.empty()) {
+      progress_.clear();
+      const std::string column = record.column == 0 ? "" : fmt::format("{}:", record.column);
+      note(fmt::format("{}:{}:{} {}", options_.files[record.input], record.line, column, record.reason));
+      if (rejects_ && rejects_open_) rejects_->write("\n");
+      rejects_open_ = false;
+    }
+    if (rejects_ && !record.bytes.empty()) {
+      rejects_->write(record.bytes);
+      rejects_open_ = true;
+    }
+  }
+
+  void show(const flow::Progress& progress) {
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;
+    const auto rate = static_cast<std::uint64_t>(static_cast<double>(progress.text_bytes) / (elapsed.count() + 1e-6));
+    progress_.update(progress.file_bytes, size_,
+                     fmt::format("{}  {} runs  {}/s", human_bytes(progress.text_bytes), human_count(progress.runs),
+                                 human_bytes(rate)));
+  }
+
+  int exit_status(const flow::IngestReport& report) {
+    const bool expected = !options_.expect_count || *options_.expect_count == report.read;
+    if (!expected) {
+      note(fmt::format("--expect-count: {} records were expected, {} were read", *options_.expect_count, report.read));
+    }
+    return report.rejected == 0 && expected ? 0 : base::exit_status(base::ErrorKind::input);
+  }
+
+  const Options& options_;
+  Session session_;
+  ProgressLine progress_;
+  DataOutput ids_{""};
+  std::unique_ptr<DataOutput> rejects_;
+  bool rejects_open_ = false;  // the last reject's bytes have no newline behind them yet
+  std::optional<std::uint64_t> size_;
+  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace
+
+void add_ingest(Program& program) {
+  auto options = std::make_shared<Options>();
+  options->flow.jobs = std::max(1U, std::thread::hardware_concurrency());
+  CLI::App* const command =
+      program.app.add_subcommand("ingest", "Read runs, pack them into batches, store them, record them in the index");
+  command->add_option("FILE", options->files, "Files of runs; - is standard input, and the default")->type_name("");
+  command->add_option("--rejects", options->rejects, "Write the exact bytes of rejected records here")->type_name("FILE");
+  command->add_option("--on-error", options->on_error, "What to do at a rejected record: continue or stop")
+      ->check(CLI::IsMember({"continue", "stop"}))
+      ->type_name("continue|stop");
+  command->add_option("--expect-count", options->expect_count, "Exit 3 unless exactly N records were read")
+      ->type_name("N");
+  command->add_flag("--dry-run", options->flow.dry_run, "Read and check everything, store nothing");
+  command->add_flag("--print-ids", options->print_ids, "Print the id of every stored run, in input order");
+  command->add_flag("--new-ids", options->new_ids, "Give runs without an id a fresh UUIDv7, not one made from their content");
+  command->add_option("--batch-bytes", options->flow.batch_bytes, "Bytes of runs in a batch, uncompressed (32MiB)")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 30))
+      ->type_name("SIZE");
+  command->add_option("--max-run-bytes", options->flow.max_run_bytes, "Reject longer runs (256MiB)")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 30))
+      ->type_name("SIZE");
+  command->add_option("--level", options->flow.level, "zstd compression level, 1 to 22 (3)")
+      ->check(CLI::Range(batch::k_min_level, batch::k_max_level))
+      ->type_name("N");
+  command->add_option("--jobs", options->flow.jobs, "Threads that parse and compress (one for each core)")
+      ->check(CLI::Range(std::size_t{1}, std::size_t{256}))
+      ->type_name("N");
+  command->callback([&program, options] {
+    program.run = [&program, options] {
+      if (options->files.empty()) options->files.push_back("-");
+      options->flow.stop_at_first_reject = options->on_error == "stop";
+      if (options->new_ids) options->flow.id_policy = run::IdPolicy::fresh;
+      if (options->print_ids && program.globals.json) {
+        throw base::Error(base::ErrorKind::usage, "--print-ids and --json both write to standard output: give one of them");
+      }
+      return IngestCommand(program.globals, *options).run();
+    };
+  });
+}
+
+}  // namespace runctl::cmd

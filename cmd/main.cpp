@@ -1,0 +1,66 @@
+// argv in, exit status out.
+#include <fmt/format.h>
+
+#include <new>
+
+#include "base/error.hpp"
+#include "command.hpp"
+#include "output.hpp"
+
+namespace runctl::cmd {
+
+namespace {
+
+void add_globals(Program& program) {
+  CLI::App& app = program.app;
+  GlobalFlags& globals = program.globals;
+  app.add_option("--store", globals.store, "Where the runs are kept: a directory or file:///DIR")->type_name("URL");
+  app.add_option("--index", globals.index, "The index file (one of its own for each store)")->type_name("FILE");
+  app.add_option("--config", globals.config, "The config file ($XDG_CONFIG_HOME/runctl/config.json)")->type_name("FILE");
+  app.add_flag("--json", globals.json, "Print reports as one JSON object on standard output");
+  app.add_flag("-q,--quiet", globals.quiet, "Print errors only");
+  app.add_flag("-v,--verbose", globals.verbose, "Tell more on standard error");
+  app.add_option("--color", globals.color, "auto, always or never")->type_name("WHEN");
+  app.add_option("--progress", globals.progress, "auto, always or never")->type_name("WHEN");
+  app.set_version_flag("--version", "runctl " RUNCTL_VERSION);
+}
+
+int run(int argc, char** argv) {
+  Program program;
+  program.app.name("runctl");
+  program.app.description("Keeps the runs of LLM applications in a plain directory or bucket, and gets any of them back");
+  program.app.require_subcommand(1);
+  program.app.fallthrough();
+  add_globals(program);
+  add_ingest(program);
+  add_get(program);
+  add_index(program);
+  try {
+    program.app.parse(argc, argv);
+  } catch (const CLI::Success& asked) {
+    return program.app.exit(asked);  // help and version
+  } catch (const CLI::ParseError& error) {
+    throw base::Error(base::ErrorKind::usage, std::string(error.what()) + "; see 'runctl --help'");
+  }
+  return program.run();
+}
+
+}  // namespace
+
+}  // namespace runctl::cmd
+
+int main(int argc, char** argv) {
+  using runctl::base::ErrorKind;
+  try {
+    return runctl::cmd::run(argc, argv);
+  } catch (const runctl::base::Error& error) {
+    runctl::cmd::note(error.what());
+    return runctl::base::exit_status(error.kind());
+  } catch (const std::bad_alloc&) {
+    runctl::cmd::note("out of memory");
+    return runctl::base::exit_status(ErrorKind::io);
+  } catch (const std::exception& error) {
+    runctl::cmd::note(fmt::format("internal error: {}", error.what()));
+    return runctl::base::exit_status(ErrorKind::io);
+  }
+}

@@ -1,0 +1,41 @@
+// What a person or a pipe sees: data on standard output, everything else on standard error.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/file.hpp"
+
+namespace runctl::cmd {
+
+// "runctl: MESSAGE" and a newline on standard error, in one write; foreign control characters made harmless.
+void note(std::string_view message);
+
+// Whether standard error is a terminal.
+bool stderr_is_terminal();
+
+// "126.8 MB": decimal units, as disks and networks count.
+std::string human_bytes(std::uint64_t bytes);
+// "198,031".
+std::string human_count(std::uint64_t count);
+
+// Buffered data: to standard output, or to a file that appears whole at the end or not at all.
+class DataOutput {
+ public:
+  // An empty path is standard output.
+  explicit DataOutput(const std::string& path);
+
+  void write(std::string_view bytes);
+  // Must be called at the end; throws base::Error(io) where not everything could be written.
+  void finish();
+
+ private:
+  void flush();
+
+  std::string buffer_;
+  std::unique_ptr<base::AtomicFile> file_;
+};
+
+}  // namespace runctl::cmd

@@ -1,0 +1,130 @@
+#include "settings.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "base/hash.hpp"
+
+namespace runctl::cmd {
+
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+constexpr std::size_t k_max_config = 1U << 20;
+
+std::optional<std::string> environment(const char* name) {
+  const char* const value = std::getenv(name);
+  if (value == nullptr || *value == '\0') return std::nullopt;
+  return std::string(value);
+}
+
+// A directory of the XDG Base Directory Specification.
+std::string xdg_directory(const char* variable, const char* below_home) {
+  const auto set = environment(variable);
+  if (set && set->starts_with('/')) return *set;  // the specification: relative paths are ignored
+  const auto home = environment("HOME");
+  if (!home) {
+    throw Error(ErrorKind::usage, fmt::format("neither {} nor HOME is set: name the store and the index with --store "
+                                              "and --index",
+                                              variable));
+  }
+  return *home + "/" + below_home;
+}
+
+// The config file: one JSON object of strings.
+class ConfigFile {
+ public:
+  explicit ConfigFile(const std::optional<std::string>& flag) {
+    auto path = flag ? flag : environment("RUNCTL_CONFIG");
+    const bool named = path.has_value();
+    if (!named && !environment("HOME") && !environment("XDG_CONFIG_HOME")) return;
+    path_ = named ? *path : xdg_directory("XDG_CONFIG_HOME", ".config") + "/runctl/config.json";
+    const auto text = base::read_file(path_, k_max_config);
+    if (!text) {
+      if (named) throw Error(ErrorKind::usage, path_ + ": the config file is not there");
+      return;
+    }
+    parse(*text);
+  }
+
+  [[nodiscard]] std::optional<Setting> find(const std::string& name) const {
+    const auto found = values_.find(name);
+    if (found == values_.end()) return std::nullopt;
+    return Setting{found->second, fmt::format("{}, \"{}\"", path_, name)};
+  }
+
+ private:
+  void parse(const std::string& text) {
+    static constexpr std::array k_known = {"store", "index", "color", "progress"};
+    nlohmann::json document;
+    try {
+      document = nlohmann::json::parse(text);
+    } catch (const nlohmann::json::parse_error& error) {
+      throw Error(ErrorKind::usage, fmt::format("{}: is not JSON: at byte {}", path_, error.byte));
+    }
+    if (!document.is_object()) throw Error(ErrorKind::usage, path_ + ": must hold one JSON object");
+    for (const auto& [name, value] : document.items()) {
+      if (std::find(k_known.begin(), k_known.end(), name) == k_known.end()) {
+        throw Error(ErrorKind::usage, fmt::format("{}: unknown setting \"{}\"", path_, name));
+      }
+      if (!value.is_string()) {
+        throw Error(ErrorKind::usage, fmt::format("{}: \"{}\" must be a string", path_, name));
+      }
+      values_[name] = value.get<std::string>();
+    }
+  }
+
+  std::string path_;
+  std::map<std::string, std::string> values_;
+};
+
+Setting choose(const std::optional<std::string>& flag, const char* flag_name, const char* variable,
+               const ConfigFile& config, const std::string& name, const std::string& fallback) {
+  if (flag) return {*flag, flag_name};
+  if (const auto value = environment(variable)) return {*value, variable};
+  if (const auto value = config.find(name)) return *value;
+  return {fallback, "default"};
+}
+
+When when_of(const Setting& setting) {
+  if (setting.value == "auto") return When::automatic;
+  if (setting.value == "always") return When::always;
+  if (setting.value == "never") return When::never;
+  throw Error(ErrorKind::usage,
+              fmt::format("{}: must be auto, always or never, not \"{}\"", setting.source, setting.value));
+}
+
+}  // namespace
+
+Settings resolve(const GlobalFlags& flags) {
+  const ConfigFile config(flags.config);
+  Settings settings;
+  settings.store = choose(flags.store, "--store", "RUNCTL_STORE", config, "store", "");
+  if (settings.store.value.empty()) {
+    settings.store.value = xdg_directory("XDG_DATA_HOME", ".local/share") + "/runctl/store";
+  }
+  settings.index = choose(flags.index, "--index", "RUNCTL_INDEX", config, "index", "");
+  settings.color = when_of(choose(flags.color, "--color", "RUNCTL_COLOR", config, "color", "auto"));
+  // https://no-color.org: set and not empty means none, unless the user asks for it on the spot.
+  if (environment("NO_COLOR") && !flags.color) settings.color = When::never;
+  settings.progress = when_of(choose(flags.progress, "--progress", "RUNCTL_PROGRESS", config, "progress", "auto"));
+  settings.json = flags.json;
+  settings.quiet = flags.quiet;
+  settings.verbose = flags.verbose;
+  return settings;
+}
+
+std::string default_index(const std::string& store_url) {
+  return fmt::format("{}/runctl/index/{:016x}.sqlite", xdg_directory("XDG_STATE_HOME", ".local/state"),
+                     base::xxh3_64(store_url));
+}
+
+}  // namespace runctl::cmd

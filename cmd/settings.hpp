@@ -1,0 +1,47 @@
+// What the user has set, where: a flag beats the environment, which beats the config file, which beats the default.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace runctl::cmd {
+
+enum class When { automatic, always, never };
+
+// The global flags as they were given.
+struct GlobalFlags {
+  std::optional<std::string> store;
+  std::optional<std::string> index;
+  std::optional<std::string> config;
+  std::optional<std::string> color;
+  std::optional<std::string> progress;
+  bool json = false;
+  bool quiet = false;
+  bool verbose = false;
+};
+
+// A value and where it came from, for a person.
+struct Setting {
+  std::string value;
+  std::string source;  // "--store", "RUNCTL_STORE", "FILE, \"store\"" or "default"
+};
+
+struct Settings {
+  Setting store;  // a URL or path, as it was given
+  Setting index;  // a path; empty: one of its own for each store, below the state directory
+  When color = When::automatic;
+  When progress = When::automatic;
+  bool json = false;
+  bool quiet = false;
+  bool verbose = false;
+};
+
+// Reads the environment and the config file. Throws base::Error(usage) naming the setting and the place.
+Settings resolve(const GlobalFlags& flags);
+
+// The index file that belongs to a store when none is named.
+std::string default_index(const std::string& store_url);
+
+}  // namespace runctl::cmd

@@ -1,0 +1,171 @@
+#include "flow/block_source.hpp"
+
+#include <algorithm>
+
+#include "base/error.hpp"
+
+namespace runctl::flow {
+
+namespace {
+
+// Large enough that handing blocks between threads costs nothing, small enough that several fit in a cache.
+constexpr std::size_t k_block = 1U << 20;
+
+run::ReadState input_start() {
+  run::ReadState state;
+  state.place = run::ReadState::Place::input_start;
+  return state;
+}
+
+std::unique_ptr<run::Block> parse(run::BlockReader& reader, std::string text, const run::ReadState& state, bool last) {
+  auto block = std::make_unique<run::Block>();
+  block->text = std::move(text);
+  reader.read(*block, state, last);
+  return block;
+}
+
+}  // namespace
+
+BlockSource::BlockSource(std::vector<Input> inputs, const Options& options, base::ThreadPool& pool)
+    : inputs_(std::move(inputs)),
+      options_(options),
+      pool_(pool),
+      pieces_(options.blocks_ahead),
+      reader_(options.id_policy, options.max_run_bytes),
+      state_(input_start()),
+      thread_([this] { read_inputs(); }) {}
+
+BlockSource::~BlockSource() {
+  pieces_.close();
+  thread_.join();
+}
+
+std::uint64_t BlockSource::file_bytes() const {
+  std::uint64_t sum = 0;
+  for (const Input& input : inputs_) sum += input.position();
+  return sum;
+}
+
+void BlockSource::read_inputs() {
+  try {
+    for (std::size_t i = 0; i < inputs_.size(); ++i) read_input(i);
+  } catch (...) {
+    Piece piece;
+    piece.error = std::current_exception();
+    pieces_.push(std::move(piece));
+  }
+  pieces_.close();
+}
+
+// Blocks end with a line wherever one ends in them, so that those of NDJSON can be parsed by themselves.
+void BlockSource::read_input(std::size_t input) {
+  std::string text;
+  bool at_line_start = true;
+  bool first = true;
+  Piece piece;
+  piece.input = input;
+  try {
+    while (true) {
+      const std::size_t filled = text.size();
+      text.resize(std::max(k_block, filled + k_block / 4));
+      const std::size_t got = inputs_[input].read({text.data() + filled, text.size() - filled});
+      text.resize(filled + got);
+      text_bytes_ += got;
+      if (got == 0) break;
+      if (text.size() < k_block) continue;
+      const std::size_t newline = text.rfind('\n');
+      const std::size_t cut = newline == std::string::npos ? text.size() : newline + 1;
+      std::string rest = text.substr(cut);
+      text.resize(cut);
+      Piece next;
+      next.input = input;
+      next.assumed = first ? input_start() : run::ReadState{};
+      const bool whole_lines = at_line_start && newline != std::string::npos;
+      at_line_start = newline != std::string::npos;
+      first = false;
+      if (!hand_over(std::move(next), std::move(text), whole_lines)) return;
+      text = std::move(rest);
+    }
+  } catch (const base::Error& error) {
+    if (error.kind() != base::ErrorKind::input) throw;
+    piece.failure = error.what();
+  }
+  piece.last = true;
+  piece.assumed = first ? input_start() : run::ReadState{};
+  hand_over(std::move(piece), std::move(text), at_line_start);
+}
+
+bool BlockSource::hand_over(Piece piece, std::string text, bool whole_lines) {
+  if (whole_lines && parse_ahead_) {
+    // The task may outlive this object, so it holds all it needs.
+    auto task = [options = options_, state = piece.assumed, last = piece.last,
+                 shared = std::make_shared<std::string>(std::move(text))] {
+      run::BlockReader reader(options.id_policy, options.max_run_bytes);
+      return parse(reader, std::move(*shared), state, last);
+    };
+    piece.parsed = pool_.submit(std::move(task));
+  } else {
+    piece.text = std::move(text);
+  }
+  return pieces_.push(std::move(piece));
+}
+
+std::unique_ptr<ParsedBlock> BlockSource::next() {
+  while (auto piece = pieces_.pop()) {
+    if (piece->error) std::rethrow_exception(piece->error);
+    auto block = accept(*piece);
+    if (block) return block;
+  }
+  return nullptr;
+}
+
+std::unique_ptr<ParsedBlock> BlockSource::accept(Piece& piece) {
+  if (!piece.parsed.valid()) return parse_here(piece);
+  std::unique_ptr<run::Block> block = piece.parsed.get();
+  if (carry_.empty() && state_ == piece.assumed) return give(std::move(block), piece);
+  // The block started inside a record or an array: what was parsed ahead is worthless, and would be again.
+  parse_ahead_ = false;
+  piece.text = std::move(block->text);
+  return parse_here(piece);
+}
+
+std::unique_ptr<ParsedBlock> BlockSource::parse_here(Piece& piece) {
+  carry_ += piece.text;
+  // A record that did not end in what there was is not tried again before there is twice as much, so
+  // that a long one costs no more than reading it twice.
+  if (!piece.last && carry_.size() < 2 * carry_tried_) return nullptr;
+  auto block = parse(reader_, std::move(carry_), state_, piece.last);
+  carry_.clear();
+  return give(std::move(block), piece);
+}
+
+std::unique_ptr<ParsedBlock> BlockSource::give(std::unique_ptr<run::Block> block, const Piece& piece) {
+  auto parsed = std::make_unique<ParsedBlock>();
+  parsed->input = piece.input;
+  parsed->first_line = line_;
+  parsed->input_ends = piece.last;
+  carry_ = block->text.substr(block->consumed);
+  carry_tried_ = carry_.size();
+  state_ = block->end;
+  line_ += block->lines;
+  if (!piece.failure.empty()) {
+    run::Reject reject;
+    reject.line = block->lines;
+    reject.reason = piece.failure;
+    reject.position = block->records.size();
+    block->rejects.push_back(std::move(reject));
+  }
+  if (piece.last) start_input();
+  parsed->block = std::move(block);
+  return parsed;
+}
+
+void BlockSource::start_input() {
+  state_ = input_start();
+  carry_.clear();
+  carry_tried_ = 0;
+  line_ = 1;
+  parse_ahead_ = true;
+}
+
+}  // namespace runctl::flow

@@ -1,0 +1,88 @@
+// Inputs in, parsed blocks out, in order: one thread reads, a pool parses ahead, and the consumer repairs
+// what was parsed under a wrong assumption.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <future>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/queue.hpp"
+#include "base/thread_pool.hpp"
+#include "flow/input.hpp"
+#include "run/reader.hpp"
+
+namespace runctl::flow {
+
+struct ParsedBlock {
+  // Not moved: views of records may point into a short text inside the string itself.
+  std::unique_ptr<run::Block> block;
+  std::size_t input = 0;         // position among the inputs
+  std::uint64_t first_line = 1;  // of the block in its input
+  bool input_ends = false;       // nothing of this input follows
+};
+
+class BlockSource {
+ public:
+  struct Options {
+    run::IdPolicy id_policy = run::IdPolicy::derived;
+    std::size_t max_run_bytes = 0;
+    std::size_t blocks_ahead = 4;
+  };
+
+  // The inputs are read one after the other. `pool` must outlive the source.
+  BlockSource(std::vector<Input> inputs, const Options& options, base::ThreadPool& pool);
+  ~BlockSource();
+  BlockSource(const BlockSource&) = delete;
+  BlockSource& operator=(const BlockSource&) = delete;
+
+  // The next block; null when all inputs are read. A compressed stream that breaks becomes a reject of the block
+  // that ends its input. Throws what reading threw.
+  std::unique_ptr<ParsedBlock> next();
+
+  // Bytes of text read so far, inflated.
+  [[nodiscard]] std::uint64_t text_bytes() const { return text_bytes_; }
+  // Bytes of the files read so far, as they lie there.
+  [[nodiscard]] std::uint64_t file_bytes() const;
+
+ private:
+  // What the reading thread hands over.
+  struct Piece {
+    std::size_t input = 0;
+    bool last = false;      // the input ends with this piece
+    std::string failure;    // why it ends early
+    std::future<std::unique_ptr<run::Block>> parsed;  // where it was parsed ahead, under `assumed`
+    run::ReadState assumed;
+    std::string text;  // where it was not
+    std::exception_ptr error;
+  };
+
+  void read_inputs();
+  void read_input(std::size_t input);
+  bool hand_over(Piece piece, std::string text, bool whole_lines);
+  std::unique_ptr<ParsedBlock> accept(Piece& piece);
+  std::unique_ptr<ParsedBlock> parse_here(Piece& piece);
+  std::unique_ptr<ParsedBlock> give(std::unique_ptr<run::Block> block, const Piece& piece);
+  void start_input();
+
+  std::vector<Input> inputs_;
+  const Options options_;
+  base::ThreadPool& pool_;
+  base::Queue<Piece> pieces_;
+  std::atomic<std::uint64_t> text_bytes_{0};
+  std::atomic<bool> parse_ahead_{true};
+
+  // The consumer's place in the current input.
+  run::BlockReader reader_;
+  run::ReadState state_;
+  std::string carry_;            // text that is read but not consumed
+  std::size_t carry_tried_ = 0;  // how much of it was in vain parsed
+  std::uint64_t line_ = 1;
+
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace runctl::flow

@@ -1,0 +1,275 @@
+#include "flow/fetch.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "base/error.hpp"
+#include "base/hash.hpp"
+#include "batch/frame.hpp"
+#include "run/json.hpp"
+
+namespace runctl::flow {
+
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+// Runs are read in windows of at most so many and so many bytes, so that memory does not grow with the request.
+constexpr std::size_t k_window_runs = 1024;
+constexpr std::uint64_t k_window_bytes = 16U << 20;
+// A larger run is printed while it is read.
+constexpr std::uint64_t k_streamed_run = 4U << 20;
+// Frames that lie no further apart are read in one range: the bytes between cost less than a request.
+constexpr std::uint64_t k_range_gap = 64U << 10;
+constexpr std::uint64_t k_range_max = 4U << 20;
+
+// A frame that is needed, and what it is needed for.
+struct NeededFrame {
+  run::Frame frame;
+  std::vector<std::size_t> slices;
+};
+
+// The bytes of one run, being put together from frames.
+struct Assembly {
+  const index::Location* location = nullptr;
+  std::string json;
+};
+
+// One range of a batch object, and the frames in it.
+struct PlannedRange {
+  std::int64_t batch = 0;
+  store::Range range;
+  std::vector<const NeededFrame*> frames;
+};
+
+// The part of `frame`'s content that lies in [begin, begin + length) of the NDJSON.
+std::string_view overlap(const run::Frame& frame, std::string_view raw, std::uint64_t begin, std::uint64_t length) {
+  const std::uint64_t from = std::max(begin, frame.raw_offset);
+  const std::uint64_t to = std::min(begin + length, frame.raw_offset + frame.raw);
+  return from < to ? raw.substr(from - frame.raw_offset, to - from) : std::string_view{};
+}
+
+std::optional<std::string_view> find_member(const std::vector<run::Member>& members, std::string_view name) {
+  // Of equal keys the last counts, as in every JSON parser at hand.
+  for (auto member = members.rbegin(); member != members.rend(); ++member) {
+    if (member->key_escaped ? run::unescape(member->key) == name : member->key == name) return member->value;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Fetcher::Fetcher(store::ObjectStore& store, index::Index& index, FetchOptions options, FetchEvents events)
+    : store_(store), index_(index), options_(std::move(options)), events_(std::move(events)) {}
+
+void Fetcher::get(const std::vector<std::string>& ids) {
+  std::vector<Wanted> wanted;
+  for (const std::string& id : ids) {
+    const bool exact = run::parse_uuid(id).has_value();
+    std::vector<index::Location> versions = index_.find(run::id_of_text(id));
+    if (options_.all_versions && !versions.empty()) {
+      for (const index::Location& version : versions) wanted.push_back({id, exact, {version}});
+    } else {
+      wanted.push_back({id, exact, std::move(versions)});
+    }
+  }
+  fetch(wanted);
+}
+
+void Fetcher::get_trace(const std::string& trace_id) {
+  std::vector<Wanted> wanted;
+  for (const index::Location& location : index_.find_trace(run::id_of_text(trace_id))) {
+    wanted.push_back({"", true, {location}});
+  }
+  if (wanted.empty()) wanted.push_back({trace_id, true, {}});
+  fetch(wanted);
+}
+
+void Fetcher::fetch(const std::vector<Wanted>& wanted) {
+  for (std::size_t begin = 0; begin < wanted.size();) {
+    std::uint64_t bytes = 0;
+    std::size_t end = begin;
+    while (end < wanted.size() && end - begin < k_window_runs) {
+      const std::uint64_t length = wanted[end].versions.empty() ? 0 : wanted[end].versions.front().length;
+      if (length > k_streamed_run || bytes + length > k_window_bytes) break;
+      bytes += length;
+      ++end;
+    }
+    if (end > begin) {
+      fetch_together(wanted, begin, end);
+      begin = end;
+    } else {
+      fetch_alone(wanted[begin++]);
+    }
+  }
+}
+
+const std::string& Fetcher::key_of(std::int64_t batch) {
+  std::string& key = keys_[batch];
+  if (key.empty()) key = index_.batch(batch).key;
+  return key;
+}
+
+void Fetcher::fail_corrupt(std::int64_t batch, const std::string& why) {
+  throw Error(ErrorKind::corrupt, fmt::format("{}: {}; 'runctl verify' tells which runs it concerns", key_of(batch), why));
+}
+
+void Fetcher::fetch_together(const std::vector<Wanted>& wanted, std::size_t begin, std::size_t end) {
+  std::vector<Assembly> assemblies(end - begin);
+  std::map<std::pair<std::int64_t, std::uint64_t>, NeededFrame> needed;  // by batch and offset
+  for (std::size_t i = 0; i < assemblies.size(); ++i) {
+    if (wanted[begin + i].versions.empty()) continue;
+    const index::Location& location = wanted[begin + i].versions.front();
+    assemblies[i].location = &location;
+    for (const run::Frame& frame : index_.frames(location.batch, location.raw_offset, location.length)) {
+      NeededFrame& entry = needed[{location.batch, frame.offset}];
+      entry.frame = frame;
+      entry.slices.push_back(i);
+    }
+  }
+
+  std::vector<PlannedRange> plan;
+  for (const auto& [place, entry] : needed) {
+    const std::uint64_t frame_end = entry.frame.offset + entry.frame.stored;
+    const bool near = !plan.empty() && plan.back().batch == place.first &&
+                      entry.frame.offset <= plan.back().range.offset + plan.back().range.length + k_range_gap &&
+                      frame_end - plan.back().range.offset <= k_range_max;
+    if (!near) plan.push_back({place.first, {key_of(place.first), entry.frame.offset, 0}, {}});
+    plan.back().range.length = frame_end - plan.back().range.offset;
+    plan.back().frames.push_back(&entry);
+  }
+  std::vector<store::Range> ranges;
+  for (const PlannedRange& planned : plan) ranges.push_back(planned.range);
+
+  store_.read(ranges, [&](std::size_t which, std::string bytes) {
+    const PlannedRange& planned = plan[which];
+    for (const NeededFrame* entry : planned.frames) {
+      std::string raw;
+      try {
+        const std::string_view stored(bytes);
+        raw = batch::decompress_frame(stored.substr(entry->frame.offset - planned.range.offset, entry->frame.stored),
+                                      entry->frame.raw);
+      } catch (const Error& error) {
+        fail_corrupt(planned.batch, error.what());
+      }
+      for (const std::size_t slice : entry->slices) {
+        Assembly& assembly = assemblies[slice];
+        // Frames of one run are in one range in order, and ranges of one run are of one frame each.
+        assembly.json.resize(assembly.location->length);
+        const std::string_view part = overlap(entry->frame, raw, assembly.location->raw_offset, assembly.location->length);
+        const std::uint64_t at = std::max(entry->frame.raw_offset, assembly.location->raw_offset) -
+                                 assembly.location->raw_offset;
+        assembly.json.replace(at, part.size(), part);
+      }
+    }
+  });
+  for (std::size_t i = 0; i < assemblies.size(); ++i) emit(wanted[begin + i], std::move(assemblies[i].json));
+}
+
+void Fetcher::read_bytes(std::int64_t batch, std::uint64_t raw_offset, std::uint64_t length, const PieceSink& sink) {
+  for (const run::Frame& frame : index_.frames(batch, raw_offset, length)) {
+    const store::Range range{key_of(batch), frame.offset, frame.stored};
+    store_.read({&range, 1}, [&](std::size_t, std::string bytes) {
+      std::string raw;
+      try {
+        raw = batch::decompress_frame(bytes, frame.raw);
+      } catch (const Error& error) {
+        fail_corrupt(batch, error.what());
+      }
+      sink(overlap(frame, raw, raw_offset, length));
+    });
+  }
+}
+
+std::string Fetcher::assemble(const index::Location& location) {
+  std::string json;
+  json.reserve(location.length);
+  read_bytes(location.batch, location.raw_offset, location.length, [&json](std::string_view piece) { json += piece; });
+  return json;
+}
+
+// A run too large to be put together with others.
+void Fetcher::fetch_alone(const Wanted& wanted) {
+  const index::Location& location = wanted.versions.front();
+  if (!wanted.exact) {
+    emit(wanted, assemble(location));
+  } else if (options_.fields.empty()) {
+    stream_run(location);
+  } else if (!stream_fields(location)) {
+    emit(wanted, assemble(location));
+  }
+}
+
+void Fetcher::stream_run(const index::Location& location) {
+  base::Xxh3Stream hash;
+  std::uint64_t done = 0;
+  read_bytes(location.batch, location.raw_offset, location.length, [&](std::string_view piece) {
+    hash.update(piece);
+    done += piece.size();
+    if (done == location.length && hash.value() != location.fingerprint) {
+      fail_corrupt(location.batch, "the run there is not the one that was stored");
+    }
+    events_.bytes(piece, done == location.length);
+  });
+}
+
+// False, and nothing printed, where the index does not know where all the fields lie.
+bool Fetcher::stream_fields(const index::Location& location) {
+  std::vector<index::FieldPlace> places;
+  for (const std::string& field : options_.fields) {
+    const auto place = index_.field(location.run, field);
+    if (!place) return false;
+    places.push_back(*place);
+  }
+  for (const index::FieldPlace& place : places) {
+    std::uint64_t done = 0;
+    read_bytes(location.batch, location.raw_offset + place.offset, place.length, [&](std::string_view piece) {
+      done += piece.size();
+      events_.bytes(piece, done == place.length);
+    });
+  }
+  return true;
+}
+
+void Fetcher::emit(const Wanted& wanted, std::string json) {
+  if (wanted.versions.empty()) {
+    events_.not_found(wanted.id);
+    return;
+  }
+  const index::Location* location = &wanted.versions.front();
+  for (std::size_t version = 0;; json = assemble(*location)) {
+    if (base::xxh3_64(json) != location->fingerprint) {
+      fail_corrupt(location->batch, "the run there is not the one that was stored");
+    }
+    if (wanted.exact) break;
+    // Two ids may have one hash.
+    run::JsonScanner scanner;
+    scanner.scan(json);
+    const auto id = find_member(scanner.members(), "id");
+    if (id && id->size() >= 2 && run::unescape(id->substr(1, id->size() - 2)) == wanted.id) break;
+    if (++version == wanted.versions.size()) {
+      events_.not_found(wanted.id);
+      return;
+    }
+    location = &wanted.versions[version];
+  }
+  if (options_.fields.empty()) {
+    events_.bytes(json, true);
+  } else {
+    emit_fields(wanted.id, json);
+  }
+}
+
+void Fetcher::emit_fields(const std::string& id, std::string_view json) {
+  run::JsonScanner scanner;
+  scanner.scan(json);
+  for (const std::string& field : options_.fields) {
+    if (const auto value = find_member(scanner.members(), field)) events_.bytes(*value, true);
+    else events_.field_not_found(id, field);
+  }
+}
+
+}  // namespace runctl::flow

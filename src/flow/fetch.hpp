@@ -1,0 +1,70 @@
+// Runs out: ids → index → ranges → store → frames → bytes.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "index/index.hpp"
+#include "store/object_store.hpp"
+
+namespace runctl::flow {
+
+struct FetchOptions {
+  std::vector<std::string> fields;  // names of top-level fields; empty: the whole run
+  bool all_versions = false;        // the latest first
+};
+
+// All are called on the calling thread, in the order of the request.
+struct FetchEvents {
+  // The next bytes of a run, or of its field `field` (position in FetchOptions::fields); a large one comes in several
+  // pieces, of which `last` is true for the last.
+  std::function<void(std::string_view bytes, bool last)> bytes;
+  // What was asked for is not there.
+  std::function<void(std::string_view id)> not_found;
+  std::function<void(std::string_view id, std::string_view field)> field_not_found;
+};
+
+// Gets runs out of one store by one index. Throws base::Error; corrupt names the batch and the run.
+class Fetcher {
+ public:
+  Fetcher(store::ObjectStore& store, index::Index& index, FetchOptions options, FetchEvents events);
+
+  // Runs that lie near each other are read together, within each call.
+  void get(const std::vector<std::string>& ids);
+  // All runs of a trace, by start time.
+  void get_trace(const std::string& trace_id);
+
+ private:
+  // One line of the answer: a version of a run, or word that there is none.
+  struct Wanted {
+    std::string id;     // as it was asked for; empty where any id will do
+    bool exact = true;  // false: the index knows only a hash of the id, so the run itself must be looked at
+    std::vector<index::Location> versions;  // the one to print first; empty where there is none
+  };
+
+  void fetch(const std::vector<Wanted>& wanted);
+  void fetch_together(const std::vector<Wanted>& wanted, std::size_t begin, std::size_t end);
+  void fetch_alone(const Wanted& wanted);
+  bool stream_fields(const index::Location& location);
+  void stream_run(const index::Location& location);
+  void emit(const Wanted& wanted, std::string json);
+  void emit_fields(const std::string& id, std::string_view json);
+  std::string assemble(const index::Location& location);
+  using PieceSink = std::function<void(std::string_view piece)>;
+  void read_bytes(std::int64_t batch, std::uint64_t raw_offset, std::uint64_t length, const PieceSink& sink);
+  const std::string& key_of(std::int64_t batch);
+  [[noreturn]] void fail_corrupt(std::int64_t batch, const std::string& why);
+
+  store::ObjectStore& store_;
+  index::Index& index_;
+  const FetchOptions options_;
+  const FetchEvents events_;
+  std::unordered_map<std::int64_t, std::string> keys_;  // of batches
+};
+
+}  // namespace runctl::flow

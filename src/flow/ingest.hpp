@@ -1,0 +1,71 @@
+// Runs in: inputs → blocks → batches → store → index. Whoever reads this and fetch.hpp has understood runctl.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "flow/input.hpp"
+#include "index/index.hpp"
+#include "run/reader.hpp"
+#include "store/object_store.hpp"
+
+namespace runctl::flow {
+
+struct IngestOptions {
+  run::IdPolicy id_policy = run::IdPolicy::derived;
+  std::size_t max_run_bytes = 256U << 20;
+  std::uint64_t batch_bytes = 32U << 20;  // of raw NDJSON
+  int level = 3;
+  std::size_t jobs = 1;              // threads that parse and compress
+  bool stop_at_first_reject = false;
+  bool dry_run = false;              // store nothing, record nothing
+};
+
+// A record that was not stored.
+struct RejectedRecord {
+  std::size_t input = 0;       // position among the inputs
+  std::uint64_t line = 0;      // from 1
+  std::uint64_t column = 0;    // in bytes, from 1; 0 where the fault is the whole record's
+  std::string_view reason;     // empty where `bytes` only goes on with the record before
+  std::string_view bytes;
+};
+
+struct IngestReport {
+  std::uint64_t read = 0;  // stored + duplicate + rejected
+  std::uint64_t stored = 0;
+  std::uint64_t duplicate = 0;
+  std::uint64_t rejected = 0;
+  std::uint64_t batches = 0;
+  std::uint64_t bytes_in = 0;      // of text, inflated
+  std::uint64_t bytes_stored = 0;  // of batches, footers included
+};
+
+struct Progress {
+  std::uint64_t file_bytes = 0;  // read so far, as the files lie
+  std::uint64_t text_bytes = 0;
+  std::uint64_t runs = 0;        // read so far
+};
+
+// All are called on the thread that called ingest, but `stored`.
+struct IngestEvents {
+  std::function<void(const RejectedRecord&)> rejected;
+  // The ids of a batch that is stored and recorded, as they were written, in input order. On another thread.
+  std::function<void(const std::vector<std::string>&)> stored;
+  std::function<void(const Progress&)> progress;
+  // An input in which there was nothing.
+  std::function<void(std::size_t input)> empty_input;
+};
+
+// Opens an index of its own for each thread that calls it; nothing where there is none and none is to be made.
+using OpenIndex = std::function<std::optional<index::Index>()>;
+
+// Returns when every record is stored and recorded, was before, or is rejected. Throws base::Error where the store, the index
+// or an input fails; what was stored until then is recorded, and the same call again stores the rest.
+IngestReport ingest(std::vector<Input> inputs, store::ObjectStore& store, const OpenIndex& open_index,
+                    const IngestOptions& options, const IngestEvents& events);
+
+}  // namespace runctl::flow

@@ -1,0 +1,155 @@
+#include "flow/input.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "batch/frame.hpp"
+
+namespace runctl::flow {
+
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+constexpr std::size_t k_buffer = 256U << 10;
+
+// Inflates gzip (RFC 1952), member after member.
+class GzipStream {
+ public:
+  // 15 bits of window, and 16 for "a gzip header must be there" (zlib.h, inflateInit2).
+  GzipStream() { inflateInit2(&stream_, 15 + 16); }
+  ~GzipStream() { inflateEnd(&stream_); }
+  GzipStream(const GzipStream&) = delete;
+  GzipStream& operator=(const GzipStream&) = delete;
+
+  std::size_t read(std::string_view& stored, std::span<char> out) {
+    if (complete_) {
+      // Behind a member, zeros are padding (of tapes, once).
+      while (!stored.empty() && stored.front() == '\0') stored.remove_prefix(1);
+      if (stored.empty()) return 0;
+      inflateReset(&stream_);
+      complete_ = false;
+    }
+    // zlib wants bytes that are not const, and leaves them alone.
+    stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(stored.data()));
+    stream_.avail_in = static_cast<uInt>(stored.size());
+    stream_.next_out = reinterpret_cast<Bytef*>(out.data());
+    stream_.avail_out = static_cast<uInt>(out.size());
+    const int code = inflate(&stream_, Z_NO_FLUSH);
+    if (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR) {
+      throw Error(ErrorKind::input, std::string("the gzip stream is broken: ") +
+                                        (stream_.msg != nullptr ? stream_.msg : "bad data"));
+    }
+    complete_ = code == Z_STREAM_END;
+    stored.remove_prefix(stored.size() - stream_.avail_in);
+    return out.size() - stream_.avail_out;
+  }
+
+  [[nodiscard]] bool complete() const { return complete_; }
+
+ private:
+  z_stream stream_{};
+  bool complete_ = false;
+};
+
+}  // namespace
+
+struct Input::State {
+  std::string name;
+  base::FileDescriptor owned;
+  int fd = STDIN_FILENO;
+  std::optional<std::uint64_t> size;
+  std::atomic<std::uint64_t> position{0};
+  std::vector<char> buffer = std::vector<char>(k_buffer);
+  std::string_view unread;  // of the buffer
+  bool started = false;
+  std::unique_ptr<GzipStream> gzip;
+  std::unique_ptr<batch::StreamDecompressor> zstd;
+
+  // Puts more of the file behind what is unread; false at the end.
+  bool fill() {
+    std::memmove(buffer.data(), unread.data(), unread.size());
+    const std::size_t kept = unread.size();
+    ssize_t got = 0;
+    do {
+      got = ::read(fd, buffer.data() + kept, buffer.size() - kept);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) base::throw_errno(name, errno);
+    unread = {buffer.data(), kept + static_cast<std::size_t>(got)};
+    position += static_cast<std::uint64_t>(got);
+    return got > 0;
+  }
+
+  // Looks at the first bytes: gzip's magic is 1F 8B (RFC 1952, 2.3.1).
+  void start() {
+    started = true;
+    while (unread.size() < 4 && fill()) {
+    }
+    if (unread.starts_with("\x1F\x8B")) gzip = std::make_unique<GzipStream>();
+    else if (batch::is_zstd(unread)) zstd = std::make_unique<batch::StreamDecompressor>();
+  }
+
+  template <typename Stream>
+  std::size_t inflated(Stream& stream, std::span<char> out, const char* what) {
+    while (true) {
+      if (unread.empty() && !fill()) {
+        if (!stream.complete()) {
+          throw Error(ErrorKind::input, std::string("the ") + what + " stream is cut short: its end is missing");
+        }
+        return 0;
+      }
+      const std::size_t got = stream.read(unread, out);
+      if (got > 0) return got;
+    }
+  }
+
+  std::size_t plain(std::span<char> out) {
+    if (unread.empty() && !fill()) return 0;
+    const std::size_t count = std::min(out.size(), unread.size());
+    std::memcpy(out.data(), unread.data(), count);
+    unread.remove_prefix(count);
+    return count;
+  }
+};
+
+Input::Input(const std::string& path) : state_(std::make_unique<State>()) {
+  state_->name = path;
+  if (path != "-") {
+    state_->owned = base::FileDescriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!state_->owned) throw Error(ErrorKind::usage, path + ": " + std::strerror(errno));
+    state_->fd = state_->owned.get();
+  }
+  struct stat status {};
+  if (::fstat(state_->fd, &status) != 0) throw Error(ErrorKind::usage, path + ": " + std::strerror(errno));
+  if (S_ISDIR(status.st_mode)) throw Error(ErrorKind::usage, path + ": is a directory; name the files in it");
+  if (S_ISREG(status.st_mode)) state_->size = static_cast<std::uint64_t>(status.st_size);
+}
+
+Input::~Input() = default;
+Input::Input(Input&&) noexcept = default;
+Input& Input::operator=(Input&&) noexcept = default;
+
+std::size_t Input::read(std::span<char> out) {
+  if (!state_->started) state_->start();
+  if (state_->gzip) return state_->inflated(*state_->gzip, out, "gzip");
+  if (state_->zstd) return state_->inflated(*state_->zstd, out, "zstd");
+  return state_->plain(out);
+}
+
+std::uint64_t Input::position() const { return state_->position; }
+
+std::optional<std::uint64_t> Input::size() const { return state_->size; }
+
+}  // namespace runctl::flow

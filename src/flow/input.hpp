@@ -1,0 +1,35 @@
+// The bytes of one input: a file or standard input, as it is or inflated, told apart by content. The only user of
+// zlib.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+namespace runctl::flow {
+
+class Input {
+ public:
+  // `path` is a file's, or "-" for standard input. Throws Error(usage) where it cannot be read as a file.
+  explicit Input(const std::string& path);
+  ~Input();
+  Input(Input&&) noexcept;
+  Input& operator=(Input&&) noexcept;
+
+  // Reads at least one byte; 0 at the end. Throws Error(input) where a compressed stream is broken or cut, Error(io)
+  // where the system fails.
+  std::size_t read(std::span<char> out);
+
+  // Bytes taken from the file so far, compressed as they lie there.
+  [[nodiscard]] std::uint64_t position() const;
+  // The file's size; absent for pipes and terminals.
+  [[nodiscard]] std::optional<std::uint64_t> size() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace runctl::flow
