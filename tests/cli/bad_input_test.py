@@ -101,6 +101,17 @@ class BrokenGrammar(BadInputTest):
         path = self.write("a.gz", gzip.compress(joined([GOOD[0], b"{broken", GOOD[1]])))
         self.assert_message(self.runctl("ingest", path, status=REJECTED), f"{path}:2:")
 
+    def test_broken_run_over_several_lines(self):
+        """Wherever the break is noticed: it is named, all of its bytes are kept, and its neighbours are stored."""
+        bad = b'{\n  "id": "x",\n  "inputs": [\n    tru\n  ]\n}'
+        rejects = self.dir / "rejects"
+        result = self.runctl("ingest", "--rejects", rejects, "-", status=REJECTED,
+                             stdin=joined([GOOD[0], bad, GOOD[1]]))
+        self.assertRegex(result.err, rb"(?m)^runctl: -:5:5: \S")
+        self.assertEqual(b"".join(rejects.read_bytes().split()), b"".join(bad.split()))
+        self.assert_comes_back({run_id(1): GOOD[0], run_id(2): GOOD[1]})
+        self.get("x", status=NOT_FOUND)
+
     def test_each_file_is_named(self):
         first, second = self.write("first", b"{broken\n"), self.write("second", GOOD[0] + b"\n{broken\n")
         result = self.runctl("ingest", first, second, "-", stdin=b"\n\n{broken\n", status=REJECTED)

@@ -152,7 +152,10 @@ class Sources(harness.CliTest):
         os.mkfifo(pipe)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             written = pool.submit(pipe.write_bytes, joined(make_runs(3).values()))
-            self.assert_counts(self.ingest(pipe), read=3, stored=3)
+            try:
+                self.assert_counts(self.ingest(pipe), read=3, stored=3)
+            finally:
+                os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))  # frees a writer that nobody read from
             written.result()
 
 
