@@ -473,8 +473,8 @@ class CorruptBatch(BadInputTest):
         os.utime(self.batch, ns=(times.st_atime_ns, times.st_mtime_ns))
 
     def get_all(self) -> harness.Result:
-        return self.run_plain("--store", self.store, "--no-cache", "get", "-",
-                              stdin="\n".join(self.runs).encode())
+        self.forget_cache()
+        return self.run_plain("--store", self.store, "get", "-", stdin="\n".join(self.runs).encode())
 
     def assert_right_or_named(self, result: harness.Result) -> None:
         """Every line printed is a stored run; an error names the key."""
@@ -519,7 +519,8 @@ class CorruptBatch(BadInputTest):
         self.ingest_bytes(joined(others.values()))
         self.damage(self.whole[:len(self.whole) // 4])
         ids = [run_id(1000), run_id(299), run_id(1001)]
-        result = self.run_plain("--store", self.store, "--no-cache", "get", *ids)
+        self.forget_cache()
+        result = self.run_plain("--store", self.store, "get", *ids)
         self.assertEqual(result.status, CORRUPT, str(result))
         self.assert_message(result, self.key)
         self.assertEqual(result.lines, [others[run_id(1000)], others[run_id(1001)]])

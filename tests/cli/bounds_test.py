@@ -23,6 +23,11 @@ class BoundsTest(harness.CliTest):
         if b"__asan_init" in harness.binary().read_bytes() or b"__tsan_init" in harness.binary().read_bytes():
             self.skipTest("a sanitizer changes what memory and time mean")
 
+    def cold_get(self, *arguments) -> harness.Measured:
+        """`get` of what no cache holds."""
+        self.forget_cache()
+        return self.measure("get", *arguments)
+
     def assert_peak(self, measured: harness.Measured, limit: int) -> None:
         print(f"    {self.id().split('.')[-1]}: peak {measured.peak_bytes / MIB:.0f} MiB, "
               f"{measured.seconds:.2f} s", flush=True)
@@ -97,12 +102,12 @@ class StoredBytes(BoundsTest):
 
     def check_bytes_read(self, ids: list[str]) -> None:
         """The median `get` reads at most 128 KiB of compressed bytes: more than a `get` of nothing reads."""
-        nothing = self.measure("--no-cache", "get", run_id(999_999)).bytes_read
+        nothing = self.cold_get(run_id(999_999)).bytes_read
         if nothing == 0:
             self.skipTest("the kernel does not count the bytes that a process reads")
         read = []
         for run in random.Random(1).sample(ids, min(len(ids), 41)):
-            measured = self.measure("--no-cache", "get", run)
+            measured = self.cold_get(run)
             self.assertEqual(measured.status, DONE, measured.err)
             read.append(measured.bytes_read - nothing)
         median = statistics.median(read)
@@ -130,9 +135,9 @@ class ReadsLittle(BoundsTest):
         """Reading `metadata` does not fetch the megabytes of `inputs` around it."""
         large = make_run(1, x=noise(1, 6 * 10**6), metadata={"small": True}, outputs=noise(2, 6 * 10**6))
         self.ingest_bytes(joined([make_run(0), large, make_run(2)]))
-        measured = self.measure("--no-cache", "get", "--field", "metadata", run_id(1))
+        measured = self.cold_get("--field", "metadata", run_id(1))
         self.assertEqual(measured.status, DONE, measured.err)
-        whole = self.measure("--no-cache", "get", run_id(1)).bytes_read
+        whole = self.cold_get(run_id(1)).bytes_read
         self.assertGreater(whole, 5 * 10**6, "the run is read from the store")
         self.assertLess(measured.bytes_read, 10**6)
 
@@ -140,8 +145,8 @@ class ReadsLittle(BoundsTest):
         """500 neighbours are not 500 reads of their frame."""
         runs = {run_id(n): make_run(n) for n in range(500)}
         self.ingest_bytes(joined(runs.values()))
-        one = self.measure("--no-cache", "get", run_id(1)).bytes_read
-        all_of_them = self.measure("--no-cache", "get", *runs).bytes_read
+        one = self.cold_get(run_id(1)).bytes_read
+        all_of_them = self.cold_get(*runs).bytes_read
         stored = self.only_object().stat().st_size
         index = sum(path.stat().st_size for path in self.home.rglob("*") if path.is_file())
         self.assertLess(all_of_them, one + 2 * stored + 4 * index)

@@ -175,6 +175,10 @@ class CliTest(unittest.TestCase):
         self.assertEqual(len(found), 1, "one batch was expected")
         return found[0]
 
+    def forget_cache(self) -> None:
+        """So that what is read next comes from the store."""
+        shutil.rmtree(self.home / "cache", ignore_errors=True)
+
     # --- files ---
 
     def write(self, name: str, data: bytes) -> pathlib.Path:

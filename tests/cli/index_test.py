@@ -196,7 +196,7 @@ class Broken(IndexTest):
         result = self.run_plain("--store", self.store, "--index", blocker / "index.sqlite", "ingest", "-",
                                 stdin=make_run(1))
         self.assertIn(result.status, (USAGE, FAILED), str(result))
-        self.assert_message(result, "file/index.sqlite")
+        self.assert_message(result, blocker)
 
     def test_rejects_do_not_reach_the_index(self):
         self.ingest_bytes(joined([make_run(1), b"{broken"]), status=REJECTED)
