@@ -220,6 +220,16 @@ class Rejects(BadInputTest):
         self.assertIn(result.status, (USAGE, FAILED), str(result))
         self.assert_message(result, "none/rejects")
 
+    def test_rejects_in_place_of_the_input(self):
+        """`ingest --rejects log log` must not leave of the log what was wrong with it."""
+        data = joined([GOOD[0], b"{broken", GOOD[1]])
+        path = self.write("log", data)
+        (self.dir / "link").symlink_to(path)
+        for target in (path, self.dir / "link"):
+            self.runctl("ingest", "--rejects", target, path, status=USAGE)
+            self.assertEqual(path.read_bytes(), data)
+        self.assertEqual(self.objects(), [])
+
     def test_stop_at_the_first(self):
         """--on-error stop: what came before is stored, what comes after is not read."""
         data = joined([GOOD[0], b"{broken", GOOD[1], b"{broken too"])

@@ -209,6 +209,29 @@ class Twice(harness.CliTest):
                 self.assertEqual(sorted(stored), sorted(runs.values()))
                 self.assert_comes_back(runs)
 
+    def test_killed_between_object_and_index(self):
+        """A batch that was stored but not recorded: the same command again doubles no run."""
+        runs = {run_id(n): make_run(n, inputs=noise(n, 4000)) for n in range(400)}
+        path = self.write("runs", joined(runs.values()))
+        self.ingest("--batch-bytes", "300000", path)
+        keys, whole = self.keys(), self.store
+        ids = {key: re.findall(rb'(?m)^\{"id":"([^"]+)', unzstd(whole / key)) for key in keys}
+        in_order = sorted(keys, key=lambda key: list(runs).index(ids[key][0].decode()))
+        self.assertGreaterEqual(len(in_order), 3)
+        for recorded in range(len(in_order) - 1):
+            with self.subTest(recorded=recorded):
+                self.store = self.dir / f"killed_after_{recorded}"
+                for key in in_order[:recorded]:
+                    self.write(f"{self.store.name}/{key}", (whole / key).read_bytes())
+                if recorded:
+                    self.runctl("index", "rebuild")
+                lost = in_order[recorded]
+                self.write(f"{self.store.name}/{lost}", (whole / lost).read_bytes())
+                self.assert_counts(self.ingest("--batch-bytes", "300000", path), read=400, rejected=0)
+                stored = [line for batch in self.objects() for line in split_lines(unzstd(batch))]
+                self.assertEqual(sorted(stored), sorted(runs.values()))
+                self.assert_comes_back(runs)
+
     def test_interrupted_and_run_again(self):
         """SIGTERM and SIGINT: 143 and 130, whatever was stored stays whole."""
         runs = {run_id(n): make_run(n, inputs=noise(n, 4000)) for n in range(500)}
