@@ -11,8 +11,8 @@ from harness import DONE, FAILED, NOT_FOUND, REJECTED, USAGE, joined, make_run, 
 INGEST_FLAGS = ("--rejects", "--on-error", "--expect-count", "--dry-run", "--print-ids", "--batch-bytes", "--level",
                 "--jobs", "--new-ids")
 GET_FLAGS = ("--field", "--pretty", "--output", "--trace", "--all-versions")
-GLOBAL_FLAGS = ("--store", "--index", "--config", "--json", "--quiet", "--verbose", "--color", "--progress", "--version",
-                "--help")
+GLOBAL_FLAGS = ("--store", "--index", "--config", "--json", "--quiet", "--verbose", "--color", "--progress",
+                "--version", "--help")
 
 
 class Help(harness.CliTest):
