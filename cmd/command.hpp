@@ -1,9 +1,10 @@
 // How commands are put together: each adds its flags to the parser, and sets what is to be run.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <memory>
+
+#include <CLI/CLI.hpp>
 
 #include "settings.hpp"
 

@@ -1,14 +1,15 @@
 // runctl get: print runs by id, in the order asked for.
-#include "base/error.hpp"
-#include "command.hpp"
-#include "flow/fetch.hpp"
-#include "output.hpp"
-#include "run/json.hpp"
-#include "session.hpp"
-
 #include <fmt/format.h>
 
 #include <iostream>
+
+#include "base/error.hpp"
+#include "command.hpp"
+#include "flow/fetch.hpp"
+#include "ids.hpp"
+#include "output.hpp"
+#include "run/json.hpp"
+#include "session.hpp"
 
 namespace runctl::cmd {
 
@@ -42,12 +43,15 @@ class GetCommand {
     if (!options_.trace.empty()) fetcher.get_trace(options_.trace);
     std::vector<std::string> ids;
     for (const std::string& id : options_.ids) {
-      if (id == "-") read_ids(fetcher, ids);
-      else ids.push_back(id);
+      if (id == "-")
+        read_ids(fetcher, ids);
+      else
+        ids.push_back(id);
     }
     if (!ids.empty()) fetcher.get(ids);
     out_.finish();
     session_.report_traffic();
+    if (!all_whole_) return base::exit_status(base::ErrorKind::corrupt);
     return all_found_ ? 0 : base::exit_status(base::ErrorKind::not_found);
   }
 
@@ -62,6 +66,10 @@ class GetCommand {
     events.field_not_found = [this](std::string_view id, std::string_view field) {
       note(fmt::format("{}: the run has no field \"{}\"", id, field));
       all_found_ = false;
+    };
+    events.broken = [this](std::string_view id, const std::string& why) {
+      note(id.empty() ? why : fmt::format("{}: {}", id, why));
+      all_whole_ = false;
     };
     return events;
   }
@@ -83,7 +91,7 @@ class GetCommand {
     while (std::getline(std::cin, line)) {
       const std::size_t begin = line.find_first_not_of(" \t\r");
       if (begin == std::string::npos) continue;
-      ids.push_back(line.substr(begin, line.find_last_not_of(" \t\r") - begin + 1));
+      ids.push_back(id_of_line(line.substr(begin, line.find_last_not_of(" \t\r") - begin + 1)));
       if (ids.size() < k_ids_together) continue;
       fetcher.get(ids);
       ids.clear();
@@ -95,6 +103,7 @@ class GetCommand {
   DataOutput out_;
   std::string whole_;  // the value that is to be indented
   bool all_found_ = true;
+  bool all_whole_ = true;
 };
 
 }  // namespace
@@ -102,18 +111,25 @@ class GetCommand {
 void add_get(Program& program) {
   auto options = std::make_shared<Options>();
   CLI::App* const command = program.app.add_subcommand("get", "Print runs by id, in the order asked for");
-  command->add_option("ID", options->ids, "Ids of runs; - reads them from standard input, one a line")->type_name("");
-  command->add_option("--field", options->fields, "Print only the value of this top-level field, as stored; repeatable")
+  command->add_option("ID", options->ids, "Ids of runs; - reads them from standard input, one a line")
+      ->type_name("");
+  command
+      ->add_option("--field", options->fields,
+                   "Print only the value of this top-level field, as stored; repeatable")
       ->type_name("NAME")
       ->allow_extra_args(false);
-  command->add_option("--trace", options->trace, "Print all runs of this trace, by start time")->type_name("ID");
-  command->add_flag("--all-versions", options->all_versions, "Print every stored version of a run, the latest first");
+  command->add_option("--trace", options->trace, "Print all runs of this trace, by start time")
+      ->type_name("ID");
+  command->add_flag("--all-versions", options->all_versions,
+                    "Print every stored version of a run, the latest first");
   command->add_flag("--pretty", options->pretty, "Indent the JSON; strings and numbers stay as stored");
-  command->add_option("--output", options->output, "Write here instead of to standard output")->type_name("FILE");
+  command->add_option("--output", options->output, "Write here instead of to standard output")
+      ->type_name("FILE");
   command->callback([&program, options] {
     program.run = [&program, options] {
       if (options->ids.empty() && options->trace.empty()) {
-        throw base::Error(base::ErrorKind::usage, "get: name at least one ID, or - to read them, or --trace ID");
+        throw base::Error(base::ErrorKind::usage,
+                          "get: name at least one ID, or - to read them, or --trace ID");
       }
       return GetCommand(program.globals, *options).run();
     };

@@ -30,10 +30,14 @@ int status(const GlobalFlags& globals) {
   const std::string newest =
       status.newest_modified_ns == 0 ? "" : base::iso_text(status.newest_modified_ns / 1000);
   if (session.settings().json) {
-    const nlohmann::ordered_json json = {{"store", session.store().url()}, {"index", session.index_path()},
-                                         {"exists", index.has_value()},    {"runs", status.runs},
-                                         {"batches", status.batches},      {"bytes_stored", status.stored_bytes},
-                                         {"newest_batch", newest.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(newest)}};
+    const nlohmann::ordered_json json = {
+        {"store", session.store().url()},
+        {"index", session.index_path()},
+        {"exists", index.has_value()},
+        {"runs", status.runs},
+        {"batches", status.batches},
+        {"bytes_stored", status.stored_bytes},
+        {"newest_batch", newest.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(newest)}};
     print_line(json.dump());
     return 0;
   }
@@ -72,7 +76,8 @@ int rebuild(const GlobalFlags& globals) {
         {"batches", report.batches}, {"runs", report.runs}, {"broken", report.broken}};
     print_line(json.dump());
   } else if (!session.settings().quiet) {
-    note(fmt::format("{} runs of {} batches are in the index", human_count(report.runs), human_count(report.batches)));
+    note(fmt::format("{} runs of {} batches are in the index", human_count(report.runs),
+                     human_count(report.batches)));
   }
   session.report_traffic();
   return report.broken.empty() ? 0 : base::exit_status(base::ErrorKind::corrupt);
@@ -81,12 +86,14 @@ int rebuild(const GlobalFlags& globals) {
 }  // namespace
 
 void add_index(Program& program) {
-  CLI::App* const command = program.app.add_subcommand("index", "The local index: its state, and making it anew");
+  CLI::App* const command =
+      program.app.add_subcommand("index", "The local index: its state, and making it anew");
   command->require_subcommand(1);
   command->add_subcommand("status", "Tell what the index knows, and of which store")->callback([&program] {
     program.run = [&program] { return status(program.globals); };
   });
-  command->add_subcommand("rebuild", "Make the index anew from the store, from the footers of its batches alone")
+  command
+      ->add_subcommand("rebuild", "Make the index anew from the store, from the footers of its batches alone")
       ->callback([&program] { program.run = [&program] { return rebuild(program.globals); }; });
 }
 

@@ -4,12 +4,14 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <nlohmann/json.hpp>
 #include <thread>
+
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "batch/frame.hpp"
 #include "command.hpp"
+#include "ids.hpp"
 #include "output.hpp"
 #include "progress.hpp"
 #include "session.hpp"
@@ -22,24 +24,28 @@ struct Options {
   std::vector<std::string> files;
   std::string rejects;
   std::string on_error = "continue";
-  std::optional<std::uint64_t> expect_count;
+  std::optional<std::int64_t> expect_count;
   bool print_ids = false;
   bool new_ids = false;
   flow::IngestOptions flow;
 };
 
 std::string summary_line(const flow::IngestReport& report, double seconds) {
-  return fmt::format("read {}, stored {}, duplicate {}, rejected {}; {} {}, {} in, {} stored, {:.2f} s", report.read,
-                     report.stored, report.duplicate, report.rejected, report.batches,
+  return fmt::format("read {}, stored {}, duplicate {}, rejected {}; {} {}, {} in, {} stored, {:.2f} s",
+                     report.read, report.stored, report.duplicate, report.rejected, report.batches,
                      report.batches == 1 ? "batch" : "batches", human_bytes(report.bytes_in),
                      human_bytes(report.bytes_stored), seconds);
 }
 
 void print_json_summary(const flow::IngestReport& report, double seconds) {
-  const nlohmann::ordered_json summary = {
-      {"read", report.read},         {"stored", report.stored},         {"duplicate", report.duplicate},
-      {"rejected", report.rejected}, {"batches", report.batches},       {"bytes_in", report.bytes_in},
-      {"bytes_stored", report.bytes_stored}, {"seconds", seconds}};
+  const nlohmann::ordered_json summary = {{"read", report.read},
+                                          {"stored", report.stored},
+                                          {"duplicate", report.duplicate},
+                                          {"rejected", report.rejected},
+                                          {"batches", report.batches},
+                                          {"bytes_in", report.bytes_in},
+                                          {"bytes_stored", report.bytes_stored},
+                                          {"seconds", seconds}};
   DataOutput out("");
   out.write(summary.dump() + "\n");
   out.finish();
@@ -48,7 +54,9 @@ void print_json_summary(const flow::IngestReport& report, double seconds) {
 class IngestCommand {
  public:
   IngestCommand(const GlobalFlags& globals, const Options& options)
-      : options_(options), session_(globals), progress_(session_.settings().progress, session_.settings().quiet) {}
+      : options_(options),
+        session_(globals),
+        progress_(session_.settings().progress, session_.settings().quiet) {}
 
   int run() {
     std::vector<flow::Input> inputs = open_inputs();
@@ -63,10 +71,15 @@ class IngestCommand {
         options_.flow, events());
     progress_.clear();
     ids_.finish();
-    if (rejects_) rejects_->finish();
+    if (rejects_) {
+      if (rejects_open_) rejects_->write("\n");
+      rejects_->finish();
+    }
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - started;
-    if (session_.settings().json) print_json_summary(report, seconds.count());
-    else if (!session_.settings().quiet) note(summary_line(report, seconds.count()));
+    if (session_.settings().json)
+      print_json_summary(report, seconds.count());
+    else if (!session_.settings().quiet)
+      note(summary_line(report, seconds.count()));
     session_.report_traffic();
     return exit_status(report);
   }
@@ -81,6 +94,11 @@ class IngestCommand {
       const flow::Input& input = inputs.emplace_back(file);
       all_known = all_known && input.size();
       sum += input.size().value_or(0);
+      // The rejects replace the file of their name at the end.
+      if (!options_.rejects.empty() && input.is_file(options_.rejects)) {
+        throw base::Error(base::ErrorKind::usage,
+                          "--rejects: " + options_.rejects + ": is an input; name another file");
+      }
     }
     if (all_known) size_ = sum;
     return inputs;
@@ -96,7 +114,7 @@ class IngestCommand {
     events.progress = [this](const flow::Progress& progress) { show(progress); };
     if (options_.print_ids) {
       events.stored = [this](const std::vector<std::string>& ids) {
-        for (const std::string& id : ids) ids_.write(id + "\n");
+        for (const std::string& id : ids) ids_.write(id_line(id) + "\n");
       };
     }
     return events;
@@ -118,16 +136,19 @@ class IngestCommand {
 
   void show(const flow::Progress& progress) {
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;
-    const auto rate = static_cast<std::uint64_t>(static_cast<double>(progress.text_bytes) / (elapsed.count() + 1e-6));
+    const auto rate =
+        static_cast<std::uint64_t>(static_cast<double>(progress.text_bytes) / (elapsed.count() + 1e-6));
     progress_.update(progress.file_bytes, size_,
-                     fmt::format("{}  {} runs  {}/s", human_bytes(progress.text_bytes), human_count(progress.runs),
-                                 human_bytes(rate)));
+                     fmt::format("{}  {} runs  {}/s", human_bytes(progress.text_bytes),
+                                 human_count(progress.runs), human_bytes(rate)));
   }
 
   int exit_status(const flow::IngestReport& report) {
-    const bool expected = !options_.expect_count || *options_.expect_count == report.read;
+    const bool expected =
+        !options_.expect_count || *options_.expect_count == static_cast<std::int64_t>(report.read);
     if (!expected) {
-      note(fmt::format("--expect-count: {} records were expected, {} were read", *options_.expect_count, report.read));
+      note(fmt::format("--expect-count: {} records were expected, {} were read", *options_.expect_count,
+                       report.read));
     }
     return report.rejected == 0 && expected ? 0 : base::exit_status(base::ErrorKind::input);
   }
@@ -145,21 +166,32 @@ class IngestCommand {
 }  // namespace
 
 void add_ingest(Program& program) {
+  const CLI::Validator non_negative(
+      [](const std::string& text) {
+        return text.starts_with('-') ? "must not be negative: " + text : std::string();
+      },
+      "");
   auto options = std::make_shared<Options>();
   options->flow.jobs = std::max(1U, std::thread::hardware_concurrency());
-  CLI::App* const command =
-      program.app.add_subcommand("ingest", "Read runs, pack them into batches, store them, record them in the index");
-  command->add_option("FILE", options->files, "Files of runs; - is standard input, and the default")->type_name("");
-  command->add_option("--rejects", options->rejects, "Write the exact bytes of rejected records here")->type_name("FILE");
+  CLI::App* const command = program.app.add_subcommand(
+      "ingest", "Read runs, pack them into batches, store them, record them in the index");
+  command->add_option("FILE", options->files, "Files of runs; - is standard input, and the default")
+      ->type_name("");
+  command->add_option("--rejects", options->rejects, "Write the exact bytes of rejected records here")
+      ->type_name("FILE");
   command->add_option("--on-error", options->on_error, "What to do at a rejected record: continue or stop")
       ->check(CLI::IsMember({"continue", "stop"}))
       ->type_name("continue|stop");
   command->add_option("--expect-count", options->expect_count, "Exit 3 unless exactly N records were read")
+      ->check(non_negative)
       ->type_name("N");
   command->add_flag("--dry-run", options->flow.dry_run, "Read and check everything, store nothing");
   command->add_flag("--print-ids", options->print_ids, "Print the id of every stored run, in input order");
-  command->add_flag("--new-ids", options->new_ids, "Give runs without an id a fresh UUIDv7, not one made from their content");
-  command->add_option("--batch-bytes", options->flow.batch_bytes, "Bytes of runs in a batch, uncompressed (32MiB)")
+  command->add_flag("--new-ids", options->new_ids,
+                    "Give runs without an id a fresh UUIDv7, not one made from their content");
+  command
+      ->add_option("--batch-bytes", options->flow.batch_bytes,
+                   "Bytes of runs in a batch, uncompressed (32MiB)")
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 30))
       ->type_name("SIZE");
@@ -179,7 +211,8 @@ void add_ingest(Program& program) {
       options->flow.stop_at_first_reject = options->on_error == "stop";
       if (options->new_ids) options->flow.id_policy = run::IdPolicy::fresh;
       if (options->print_ids && program.globals.json) {
-        throw base::Error(base::ErrorKind::usage, "--print-ids and --json both write to standard output: give one of them");
+        throw base::Error(base::ErrorKind::usage,
+                          "--print-ids and --json both write to standard output: give one of them");
       }
       return IngestCommand(program.globals, *options).run();
     };

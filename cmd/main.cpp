@@ -14,9 +14,12 @@ namespace {
 void add_globals(Program& program) {
   CLI::App& app = program.app;
   GlobalFlags& globals = program.globals;
-  app.add_option("--store", globals.store, "Where the runs are kept: a directory or file:///DIR")->type_name("URL");
-  app.add_option("--index", globals.index, "The index file (one of its own for each store)")->type_name("FILE");
-  app.add_option("--config", globals.config, "The config file ($XDG_CONFIG_HOME/runctl/config.json)")->type_name("FILE");
+  app.add_option("--store", globals.store, "Where the runs are kept: a directory or file:///DIR")
+      ->type_name("URL");
+  app.add_option("--index", globals.index, "The index file (one of its own for each store)")
+      ->type_name("FILE");
+  app.add_option("--config", globals.config, "The config file ($XDG_CONFIG_HOME/runctl/config.json)")
+      ->type_name("FILE");
   app.add_flag("--json", globals.json, "Print reports as one JSON object on standard output");
   app.add_flag("-q,--quiet", globals.quiet, "Print errors only");
   app.add_flag("-v,--verbose", globals.verbose, "Tell more on standard error");
@@ -28,7 +31,8 @@ void add_globals(Program& program) {
 int run(int argc, char** argv) {
   Program program;
   program.app.name("runctl");
-  program.app.description("Keeps the runs of LLM applications in a plain directory or bucket, and gets any of them back");
+  program.app.description(
+      "Keeps the runs of LLM applications in a plain directory or bucket, and gets any of them back");
   program.app.require_subcommand(1);
   program.app.fallthrough();
   add_globals(program);
@@ -39,6 +43,12 @@ int run(int argc, char** argv) {
     program.app.parse(argc, argv);
   } catch (const CLI::Success& asked) {
     return program.app.exit(asked);  // help and version
+  } catch (const CLI::RequiredError&) {
+    // With no command recognised, the parser complains of that before it names the word it did not know.
+    const std::vector<std::string> unknown = program.app.remaining(true);
+    const std::string what =
+        unknown.empty() ? "a command is missing" : "\"" + unknown.front() + "\": no such command or flag";
+    throw base::Error(base::ErrorKind::usage, what + "; see 'runctl --help'");
   } catch (const CLI::ParseError& error) {
     throw base::Error(base::ErrorKind::usage, std::string(error.what()) + "; see 'runctl --help'");
   }

@@ -43,8 +43,10 @@ DataOutput::DataOutput(const std::string& path) {
 void DataOutput::write(std::string_view bytes) {
   if (buffer_.size() + bytes.size() > k_buffer) flush();
   if (bytes.size() >= k_buffer) {
-    if (file_) file_->write(bytes);
-    else base::write_all(STDOUT_FILENO, bytes, "standard output");
+    if (file_)
+      file_->write(bytes);
+    else
+      base::write_all(STDOUT_FILENO, bytes, "standard output");
   } else {
     buffer_ += bytes;
   }
@@ -56,8 +58,10 @@ void DataOutput::finish() {
 }
 
 void DataOutput::flush() {
-  if (file_) file_->write(buffer_);
-  else base::write_all(STDOUT_FILENO, buffer_, "standard output");
+  if (file_)
+    file_->write(buffer_);
+  else
+    base::write_all(STDOUT_FILENO, buffer_, "standard output");
   buffer_.clear();
 }
 

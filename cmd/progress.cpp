@@ -40,7 +40,8 @@ void ProgressLine::update(std::uint64_t done, std::optional<std::uint64_t> all, 
     const double part = std::min(1.0, static_cast<double>(done) / static_cast<double>(*all));
     const auto full = static_cast<std::size_t>(part * k_bar);
     const double elapsed = std::chrono::duration<double>(now - started_).count();
-    line = fmt::format("[{}{}] {:3.0f} %  ", std::string(full, '#'), std::string(k_bar - full, '.'), part * 100);
+    line =
+        fmt::format("[{}{}] {:3.0f} %  ", std::string(full, '#'), std::string(k_bar - full, '.'), part * 100);
     line += detail;
     if (part > 0 && elapsed > 0.5) {
       const auto left = static_cast<std::uint64_t>(elapsed / part - elapsed + 0.5);

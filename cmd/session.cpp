@@ -15,14 +15,16 @@ std::unique_ptr<store::ObjectStore> open_store(const Setting& setting) {
   if (url.starts_with("file://")) {
     const std::string path = url.substr(7);
     if (!path.starts_with('/')) {
-      throw base::Error(base::ErrorKind::usage,
-                        fmt::format("{}: \"{}\" must name an absolute path: file:///DIR", setting.source, url));
+      throw base::Error(
+          base::ErrorKind::usage,
+          fmt::format("{}: \"{}\" must name an absolute path: file:///DIR", setting.source, url));
     }
     return store::open_directory(path);
   }
   if (url.find("://") != std::string::npos) {
-    throw base::Error(base::ErrorKind::usage,
-                      fmt::format("{}: \"{}\" is no store: give a directory or file:///DIR", setting.source, url));
+    throw base::Error(
+        base::ErrorKind::usage,
+        fmt::format("{}: \"{}\" is no store: give a directory or file:///DIR", setting.source, url));
   }
   return store::open_directory(url);
 }

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdlib>
+
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
@@ -32,9 +33,10 @@ std::string xdg_directory(const char* variable, const char* below_home) {
   if (set && set->starts_with('/')) return *set;  // the specification: relative paths are ignored
   const auto home = environment("HOME");
   if (!home) {
-    throw Error(ErrorKind::usage, fmt::format("neither {} nor HOME is set: name the store and the index with --store "
-                                              "and --index",
-                                              variable));
+    throw Error(ErrorKind::usage,
+                fmt::format("neither {} nor HOME is set: name the store and the index with --store "
+                            "and --index",
+                            variable));
   }
   return *home + "/" + below_home;
 }
@@ -108,6 +110,9 @@ Settings resolve(const GlobalFlags& flags) {
   const ConfigFile config(flags.config);
   Settings settings;
   settings.store = choose(flags.store, "--store", "RUNCTL_STORE", config, "store", "");
+  if (settings.store.value.empty() && settings.store.source != "default") {
+    throw Error(ErrorKind::usage, settings.store.source + ": must name a directory or URL, and is empty");
+  }
   if (settings.store.value.empty()) {
     settings.store.value = xdg_directory("XDG_DATA_HOME", ".local/share") + "/runctl/store";
   }
@@ -115,7 +120,8 @@ Settings resolve(const GlobalFlags& flags) {
   settings.color = when_of(choose(flags.color, "--color", "RUNCTL_COLOR", config, "color", "auto"));
   // https://no-color.org: set and not empty means none, unless the user asks for it on the spot.
   if (environment("NO_COLOR") && !flags.color) settings.color = When::never;
-  settings.progress = when_of(choose(flags.progress, "--progress", "RUNCTL_PROGRESS", config, "progress", "auto"));
+  settings.progress =
+      when_of(choose(flags.progress, "--progress", "RUNCTL_PROGRESS", config, "progress", "auto"));
   settings.json = flags.json;
   settings.quiet = flags.quiet;
   settings.verbose = flags.verbose;

@@ -1,4 +1,5 @@
-// What the user has set, where: a flag beats the environment, which beats the config file, which beats the default.
+// What the user has set, where: a flag beats the environment, which beats the config file, which beats the
+// default.
 #pragma once
 
 #include <map>

@@ -25,7 +25,8 @@ std::string parent_of(const std::string& path) {
 // Names of temporary files start with a dot and end so, and no reader takes them for anything.
 std::string temporary_name(const std::string& path) {
   std::uint64_t random = 0;
-  if (getrandom(&random, sizeof random, 0) != static_cast<ssize_t>(sizeof random)) throw_errno("getrandom", errno);
+  if (getrandom(&random, sizeof random, 0) != static_cast<ssize_t>(sizeof random))
+    throw_errno("getrandom", errno);
   const std::filesystem::path whole(path);
   return fmt::format("{}/.{}.{:016x}.tmp", parent_of(path), whole.filename().string(), random);
 }
@@ -56,7 +57,8 @@ std::optional<std::string> read_file(const std::string& path, std::size_t limit)
     if (got < 0) throw_errno(path, errno);
     if (got == 0) return content;
     content.append(buffer, static_cast<std::size_t>(got));
-    if (content.size() > limit) throw Error(ErrorKind::io, fmt::format("{}: is larger than {} bytes", path, limit));
+    if (content.size() > limit)
+      throw Error(ErrorKind::io, fmt::format("{}: is larger than {} bytes", path, limit));
   }
 }
 
@@ -86,7 +88,9 @@ AtomicFile::~AtomicFile() {
   if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
-void AtomicFile::write(std::string_view bytes) { write_all(file_.get(), bytes, path_ + ": cannot be written"); }
+void AtomicFile::write(std::string_view bytes) {
+  write_all(file_.get(), bytes, path_ + ": cannot be written");
+}
 
 bool AtomicFile::commit(Replace replace) {
   // The kernel stamps files with the time of its last tick, which makes files of the same few milliseconds
@@ -94,7 +98,8 @@ bool AtomicFile::commit(Replace replace) {
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
   const timespec times[2] = {now, now};
-  if (::futimens(file_.get(), times) != 0 || ::fsync(file_.get()) != 0) throw_errno(path_ + ": cannot be written", errno);
+  if (::futimens(file_.get(), times) != 0 || ::fsync(file_.get()) != 0)
+    throw_errno(path_ + ": cannot be written", errno);
   bool created = true;
   if (replace == Replace::yes) {
     if (::rename(temporary_.c_str(), path_.c_str()) != 0) throw_errno(path_ + ": cannot be written", errno);

@@ -56,7 +56,8 @@ class AtomicFile {
   void write(std::string_view bytes);
 
   enum class Replace { yes, no };
-  // Makes the file durable and gives it its name. With Replace::no a file of that name is left as it is; false says so.
+  // Makes the file durable and gives it its name. With Replace::no a file of that name is left as it is;
+  // false says so.
   bool commit(Replace replace);
 
  private:

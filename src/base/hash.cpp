@@ -56,7 +56,9 @@ struct Xxh3Stream::State {
 Xxh3Stream::Xxh3Stream() : state_(std::make_unique<State>()) { XXH3_64bits_reset(&state_->xxh3); }
 Xxh3Stream::~Xxh3Stream() = default;
 
-void Xxh3Stream::update(std::string_view bytes) { XXH3_64bits_update(&state_->xxh3, bytes.data(), bytes.size()); }
+void Xxh3Stream::update(std::string_view bytes) {
+  XXH3_64bits_update(&state_->xxh3, bytes.data(), bytes.size());
+}
 
 std::uint64_t Xxh3Stream::value() const { return XXH3_64bits_digest(&state_->xxh3); }
 

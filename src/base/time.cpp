@@ -78,9 +78,12 @@ struct ClockTime {
 bool read_zone(Cursor& cursor, int& zone_minutes) {
   if (cursor.skip('Z') || cursor.skip('z')) return true;
   int sign = 0;
-  if (cursor.skip('+')) sign = 1;
-  else if (cursor.skip('-')) sign = -1;
-  else return true;
+  if (cursor.skip('+'))
+    sign = 1;
+  else if (cursor.skip('-'))
+    sign = -1;
+  else
+    return true;
   int hours = 0;
   int minutes = 0;
   if (!cursor.number(2, hours)) return false;
@@ -101,7 +104,8 @@ bool read_clock(Cursor& cursor, ClockTime& clock) {
 }
 
 std::chrono::year_month_day civil_day(std::int64_t microseconds) {
-  const auto point = std::chrono::sys_time<std::chrono::microseconds>(std::chrono::microseconds(microseconds));
+  const auto point =
+      std::chrono::sys_time<std::chrono::microseconds>(std::chrono::microseconds(microseconds));
   return std::chrono::floor<std::chrono::days>(point);
 }
 
@@ -112,9 +116,10 @@ std::optional<std::int64_t> parse_iso_time(std::string_view text) {
   int year = 0;
   int month = 0;
   int day = 0;
-  const bool date = cursor.number(4, year) && cursor.skip('-') && cursor.number(2, month) && cursor.skip('-') &&
-                    cursor.number(2, day);
-  const std::chrono::year_month_day civil{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)),
+  const bool date = cursor.number(4, year) && cursor.skip('-') && cursor.number(2, month) &&
+                    cursor.skip('-') && cursor.number(2, day);
+  const std::chrono::year_month_day civil{std::chrono::year(year),
+                                          std::chrono::month(static_cast<unsigned>(month)),
                                           std::chrono::day(static_cast<unsigned>(day))};
   if (!date || !civil.ok()) return std::nullopt;
   ClockTime clock;
@@ -129,10 +134,10 @@ std::optional<std::int64_t> parse_epoch_number(std::string_view number) {
   std::string_view digits = number;
   const bool negative = !digits.empty() && digits.front() == '-';
   if (negative) digits.remove_prefix(1);
-  constexpr std::int64_t k_limit = 1'000'000'000'000'000'000;
   std::int64_t whole = 0;
   while (!digits.empty() && is_digit(digits.front())) {
-    if (whole >= k_limit) return std::nullopt;
+    // The largest number to which a digit can be added without overflow.
+    if (whole > (std::numeric_limits<std::int64_t>::max() - 9) / 10) return std::nullopt;
     whole = whole * 10 + (digits.front() - '0');
     digits.remove_prefix(1);
   }
@@ -148,10 +153,14 @@ std::optional<std::int64_t> parse_epoch_number(std::string_view number) {
   }
   if (!digits.empty()) return std::nullopt;
   std::int64_t microseconds = 0;
-  if (whole < 100'000'000'000) microseconds = whole * 1'000'000 + millionths;
-  else if (whole < 100'000'000'000'000) microseconds = whole * 1'000 + millionths / 1'000;
-  else if (whole < 100'000'000'000'000'000) microseconds = whole;
-  else microseconds = whole / 1'000;
+  if (whole < 100'000'000'000)
+    microseconds = whole * 1'000'000 + millionths;
+  else if (whole < 100'000'000'000'000)
+    microseconds = whole * 1'000 + millionths / 1'000;
+  else if (whole < 100'000'000'000'000'000)
+    microseconds = whole;
+  else
+    microseconds = whole / 1'000;
   return negative ? -microseconds : microseconds;
 }
 

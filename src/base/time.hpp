@@ -16,8 +16,8 @@ inline constexpr std::int64_t k_microseconds_per_day = 86'400'000'000;
 // optionally 'Z' or +HH:MM, +HHMM, +HH. Without a zone it is UTC. Digits below a microsecond are dropped.
 std::optional<std::int64_t> parse_iso_time(std::string_view text);
 
-// A JSON number since 1970, its unit told by its size: below 1e11 seconds, below 1e14 milliseconds, below 1e17
-// microseconds, else nanoseconds. Absent where the number is beyond any of them (the year 9999).
+// A JSON number since 1970, its unit told by its size: below 1e11 seconds, below 1e14 milliseconds, below
+// 1e17 microseconds, else nanoseconds. Absent where the number is beyond 64 bits or has an exponent.
 std::optional<std::int64_t> parse_epoch_number(std::string_view number);
 
 // "2024-05-05": the UTC day of a time.

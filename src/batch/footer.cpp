@@ -59,7 +59,8 @@ class FooterEncoder {
     add_texts();
     add_times();
     add_tags_and_fields();
-    add(Column::frame_stored, numbers_of(table_.frames, [](const run::Frame& frame) { return frame.stored; }));
+    add(Column::frame_stored,
+        numbers_of(table_.frames, [](const run::Frame& frame) { return frame.stored; }));
     add(Column::frame_raw, numbers_of(table_.frames, [](const run::Frame& frame) { return frame.raw; }));
     return frame_up();
   }
@@ -156,14 +157,17 @@ class FooterEncoder {
     add(Column::tag, numbers_of(table_.tags));
     add(Column::field_run, numbers_of(table_.fields, [](const run::FieldSpan& span) { return span.run; }));
     add(Column::field_name, numbers_of(table_.fields, [](const run::FieldSpan& span) { return span.name; }));
-    add(Column::field_offset, numbers_of(table_.fields, [](const run::FieldSpan& span) { return span.offset; }));
-    add(Column::field_length, numbers_of(table_.fields, [](const run::FieldSpan& span) { return span.length; }));
+    add(Column::field_offset,
+        numbers_of(table_.fields, [](const run::FieldSpan& span) { return span.offset; }));
+    add(Column::field_length,
+        numbers_of(table_.fields, [](const run::FieldSpan& span) { return span.length; }));
   }
 
   std::string frame_up() {
     std::string content(k_footer_version);
-    for (const std::size_t count : {table_.size(), table_.frames.size(), table_.texts.size(), foreign_traces_.size(),
-                                    table_.tags.size(), table_.fields.size(), column_count_}) {
+    for (const std::size_t count :
+         {table_.size(), table_.frames.size(), table_.texts.size(), foreign_traces_.size(),
+          table_.tags.size(), table_.fields.size(), column_count_}) {
       base::append_number(content, static_cast<std::uint32_t>(count));
     }
     content += columns_;
@@ -190,7 +194,8 @@ class FooterDecoder {
     ByteReader reader(footer);
     const auto magic = reader.number<std::uint32_t>();
     const auto size = reader.number<std::uint32_t>();
-    if (!reader.ok() || magic != k_footer_magic || size != reader.rest().size() || size < sizeof(std::uint64_t)) {
+    if (!reader.ok() || magic != k_footer_magic || size != reader.rest().size() ||
+        size < sizeof(std::uint64_t)) {
       corrupt("the footer is missing or cut");
     }
     const std::string_view content = reader.rest();
@@ -222,8 +227,8 @@ class FooterDecoder {
       *count = reader.number<std::uint32_t>();
     }
     const auto columns = reader.number<std::uint32_t>();
-    const bool sane = runs_ <= k_max_runs && frames_ <= k_max_frames && traces_ <= runs_ && texts_ <= k_max_runs * 4 &&
-                      tags_ <= k_max_runs * 4 && fields_ <= k_max_runs * 4;
+    const bool sane = runs_ <= k_max_runs && frames_ <= k_max_frames && traces_ <= runs_ &&
+                      texts_ <= k_max_runs * 4 && tags_ <= k_max_runs * 4 && fields_ <= k_max_runs * 4;
     if (!reader.ok() || !sane) corrupt("the footer's counts are out of range");
     for (std::uint32_t i = 0; i < columns; ++i) {
       const auto tag = reader.number<std::uint32_t>();
@@ -243,7 +248,8 @@ class FooterDecoder {
     return decode_numbers(column(which), count);
   }
   // Numbers of which each must be at most `limit`.
-  [[nodiscard]] std::vector<std::uint32_t> small_numbers(Column which, std::size_t count, std::uint64_t limit) const {
+  [[nodiscard]] std::vector<std::uint32_t> small_numbers(Column which, std::size_t count,
+                                                         std::uint64_t limit) const {
     std::vector<std::uint32_t> small;
     small.reserve(count);
     for (const std::uint64_t number : numbers(which, count)) {
@@ -295,7 +301,8 @@ class FooterDecoder {
     for (std::size_t i = 0; i < runs_; ++i) table_.traces.push_back(trace_of(i, references[i], foreign));
   }
 
-  [[nodiscard]] run::Id trace_of(std::size_t i, std::uint64_t reference, const std::vector<run::Id>& foreign) const {
+  [[nodiscard]] run::Id trace_of(std::size_t i, std::uint64_t reference,
+                                 const std::vector<run::Id>& foreign) const {
     if (reference == 0) return table_.ids[i];
     if (reference % 2 == 1) {
       if (reference / 2 >= foreign.size()) corrupt("a trace in the footer is out of range");
@@ -318,7 +325,8 @@ class FooterDecoder {
     for (std::size_t i = 0; i < runs_; ++i) {
       if ((flags[i] & k_has_start) != 0) last_start += static_cast<std::uint64_t>(base::unzigzag(starts[i]));
       const std::uint64_t end = last_start + static_cast<std::uint64_t>(base::unzigzag(ends[i]));
-      table_.starts.push_back((flags[i] & k_has_start) != 0 ? static_cast<std::int64_t>(last_start) : base::k_no_time);
+      table_.starts.push_back((flags[i] & k_has_start) != 0 ? static_cast<std::int64_t>(last_start)
+                                                            : base::k_no_time);
       table_.ends.push_back((flags[i] & k_has_end) != 0 ? static_cast<std::int64_t>(end) : base::k_no_time);
       table_.errors.push_back((flags[i] & k_has_error) != 0 ? 1 : 0);
     }
@@ -371,9 +379,7 @@ void place_frames(std::vector<run::Frame>& frames) {
   }
 }
 
-std::string encode_footer(const run::Table& table) {
-  return FooterEncoder(table).encode();
-}
+std::string encode_footer(const run::Table& table) { return FooterEncoder(table).encode(); }
 
 std::string encode_seek_table(const std::vector<run::Frame>& frames, std::uint64_t footer_size) {
   std::string table;
@@ -414,11 +420,14 @@ std::optional<Layout> decode_layout(std::string_view tail, std::uint64_t object_
   for (run::Frame& frame : layout.frames) {
     frame.stored = reader.number<std::uint32_t>();
     frame.raw = reader.number<std::uint32_t>();
-    if (frame.stored == 0 || frame.raw > k_max_frame_raw) corrupt("a frame in the seek table is out of range");
+    if (frame.stored == 0 || frame.raw > k_max_frame_raw)
+      corrupt("a frame in the seek table is out of range");
   }
   layout.footer_size = reader.number<std::uint32_t>();
+  if (reader.number<std::uint32_t>() != 0) corrupt("the seek table is broken");
   place_frames(layout.frames);
-  layout.footer_offset = layout.frames.empty() ? 0 : layout.frames.back().offset + layout.frames.back().stored;
+  layout.footer_offset =
+      layout.frames.empty() ? 0 : layout.frames.back().offset + layout.frames.back().stored;
   if (layout.footer_offset + layout.footer_size + k_skippable_head + content != object_size) {
     corrupt("the seek table does not add up to the object's size; the object is cut or changed");
   }

@@ -27,8 +27,8 @@ struct Layout {
   std::uint64_t footer_size = 0;
 };
 
-// Reads the seek table in `tail`, the last bytes of an object of `object_size` bytes. Absent where the tail is
-// too short to hold it. Throws Error(corrupt) where it is no batch.
+// Reads the seek table in `tail`, the last bytes of an object of `object_size` bytes. Absent where the tail
+// is too short to hold it. Throws Error(corrupt) where it is no batch.
 std::optional<Layout> decode_layout(std::string_view tail, std::uint64_t object_size);
 
 // Reads a footer, which must agree with the layout. Throws Error(corrupt).

@@ -4,7 +4,8 @@
 //   frame      = one Zstandard frame with content size and checksum (RFC 8878, 3.1.1)
 //   footer     = skippable frame (RFC 8878, 3.1.2) with magic k_footer_magic
 //   seek-table = skippable frame of the zstd seekable format 0.1.0 (zstd, contrib/seekable_format), without
-//                checksums; it has one entry for each frame, and one, with decompressed size 0, for the footer
+//                checksums; it has one entry for each frame, and one, with decompressed size 0, for the
+//                footer
 //
 // All numbers are little-endian.
 #pragma once
@@ -25,35 +26,35 @@ inline constexpr std::uint64_t k_seek_entry = 8;
 // u32 number of entries, u8 descriptor (0: no checksums), u32 k_seekable_magic.
 inline constexpr std::uint64_t k_seek_foot = 9;
 
-// The footer's content: this magic, seven u32 counts (runs, frames, texts, traces, tags, fields, columns), then the columns,
-// each u32 tag, u32 size, bytes; last the XXH3-64 of all content before it.
+// The footer's content: this magic, seven u32 counts (runs, frames, texts, traces, tags, fields, columns),
+// then the columns, each u32 tag, u32 size, bytes; last the XXH3-64 of all content before it.
 inline constexpr std::string_view k_footer_version = "RUNCTLB1";
 
 // A reader skips columns whose tag it does not know. Never reuse or renumber: these are stored for ever.
 enum class Column : std::uint32_t {
-  id_high = 1,       // bytes 0 to 7 of the run's id, as a big-endian number
-  id_low = 2,        // bytes 8 to 15
-  fingerprint = 3,   // XXH3-64 of the run's bytes
-  length = 4,        // of the run in bytes, without its newline
-  trace = 5,         // 0: the run's own id; odd: trace number (value - 1) / 2 of the batch; even: the id of the run
-                     // that lies unzigzag(value / 2) behind this one
-  trace_high = 6,    // the traces of the batch that are no run's id in it
+  id_high = 1,      // bytes 0 to 7 of the run's id, as a big-endian number
+  id_low = 2,       // bytes 8 to 15
+  fingerprint = 3,  // XXH3-64 of the run's bytes
+  length = 4,       // of the run in bytes, without its newline
+  trace = 5,  // 0: the run's own id; odd: trace number (value - 1) / 2 of the batch; even: the id of the run
+              // that lies unzigzag(value / 2) behind this one
+  trace_high = 6,  // the traces of the batch that are no run's id in it
   trace_low = 7,
-  text_length = 8,   // the batch's texts, numbered from 1; 0 is the empty text
+  text_length = 8,  // the batch's texts, numbered from 1; 0 is the empty text
   text_bytes = 9,
-  name = 10,         // numbers of texts
+  name = 10,  // numbers of texts
   run_type = 11,
   status = 12,
-  start = 13,        // zigzag(start - start of the run before that has one), in microseconds since 1970
-  end = 14,          // zigzag(end - start), or of the last start where the run has none
-  flags = 15,        // k_has_start | k_has_end | k_has_error
-  tag_count = 16,    // tags of the run
-  tag = 17,          // numbers of texts, run after run
-  field_run = 18,    // fields of runs that are split over frames: position of the run,
-  field_name = 19,   // number of the text that is its key,
-  field_offset = 20, // where its value lies, in bytes from the run's first byte
+  start = 13,         // zigzag(start - start of the run before that has one), in microseconds since 1970
+  end = 14,           // zigzag(end - start), or of the last start where the run has none
+  flags = 15,         // k_has_start | k_has_end | k_has_error
+  tag_count = 16,     // tags of the run
+  tag = 17,           // numbers of texts, run after run
+  field_run = 18,     // fields of runs that are split over frames: position of the run,
+  field_name = 19,    // number of the text that is its key,
+  field_offset = 20,  // where its value lies, in bytes from the run's first byte
   field_length = 21,
-  frame_stored = 22, // compressed and decompressed size of each frame
+  frame_stored = 22,  // compressed and decompressed size of each frame
   frame_raw = 23,
 };
 

@@ -56,7 +56,8 @@ std::string decompress_frame(std::string_view stored, std::uint64_t raw_size) {
   const std::size_t size =
       ZSTD_decompressDCtx(thread_decompressor(), raw.data(), raw.size(), stored.data(), stored.size());
   if (ZSTD_isError(size) != 0) {
-    throw Error(ErrorKind::corrupt, std::string("a frame cannot be decompressed: ") + ZSTD_getErrorName(size));
+    throw Error(ErrorKind::corrupt,
+                std::string("a frame cannot be decompressed: ") + ZSTD_getErrorName(size));
   }
   if (size != raw_size) throw Error(ErrorKind::corrupt, "a frame is shorter than its header says");
   return raw;

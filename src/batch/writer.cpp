@@ -52,7 +52,8 @@ Batch complete(PendingBatch pending) {
   batch.table = std::move(pending.table);
   for (PendingFrame& frame : pending.frames) {
     batch.frame_bytes.push_back(std::move(frame.stored()));
-    batch.table.frames.push_back({0, static_cast<std::uint32_t>(batch.frame_bytes.back().size()), 0, frame.raw()});
+    batch.table.frames.push_back(
+        {0, static_cast<std::uint32_t>(batch.frame_bytes.back().size()), 0, frame.raw()});
   }
   place_frames(batch.table.frames);
   const std::string footer = encode_footer(batch.table);
@@ -118,7 +119,8 @@ void Writer::add_split(std::string_view json) {
     const auto position = static_cast<std::size_t>(&member - scanner.members().data());
     if ((!large && position >= k_listed_fields) || member.key.size() > k_listed_key) continue;
     const std::string key = member.key_escaped ? run::unescape(member.key) : std::string(member.key);
-    pending_.table.fields.push_back({run, pending_.table.texts.number_of(key), static_cast<std::uint32_t>(offset),
+    pending_.table.fields.push_back({run, pending_.table.texts.number_of(key),
+                                     static_cast<std::uint32_t>(offset),
                                      static_cast<std::uint32_t>(member.value.size())});
   }
   cuts.push_back(json.size());

@@ -53,8 +53,8 @@ struct PendingBatch {
 // Waits for the frames and completes the batch.
 Batch complete(PendingBatch pending);
 
-// Takes runs in order. The object depends on the runs and the level alone, not on the time, the machine or the number
-// of threads. Not thread-safe.
+// Takes runs in order. The object depends on the runs and the level alone, not on the time, the machine or
+// the number of threads. Not thread-safe.
 class Writer {
  public:
   // Gives a frame's content to be compressed.

@@ -17,7 +17,8 @@ run::ReadState input_start() {
   return state;
 }
 
-std::unique_ptr<run::Block> parse(run::BlockReader& reader, std::string text, const run::ReadState& state, bool last) {
+std::unique_ptr<run::Block> parse(run::BlockReader& reader, std::string text, const run::ReadState& state,
+                                  bool last) {
   auto block = std::make_unique<run::Block>();
   block->text = std::move(text);
   reader.read(*block, state, last);

@@ -39,8 +39,8 @@ class BlockSource {
   BlockSource(const BlockSource&) = delete;
   BlockSource& operator=(const BlockSource&) = delete;
 
-  // The next block; null when all inputs are read. A compressed stream that breaks becomes a reject of the block
-  // that ends its input. Throws what reading threw.
+  // The next block; null when all inputs are read. A compressed stream that breaks becomes a reject of the
+  // block that ends its input. Throws what reading threw.
   std::unique_ptr<ParsedBlock> next();
 
   // Bytes of text read so far, inflated.
@@ -52,8 +52,8 @@ class BlockSource {
   // What the reading thread hands over.
   struct Piece {
     std::size_t input = 0;
-    bool last = false;      // the input ends with this piece
-    std::string failure;    // why it ends early
+    bool last = false;                                // the input ends with this piece
+    std::string failure;                              // why it ends early
     std::future<std::unique_ptr<run::Block>> parsed;  // where it was parsed ahead, under `assumed`
     run::ReadState assumed;
     std::string text;  // where it was not

@@ -17,7 +17,8 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 
-// Runs are read in windows of at most so many and so many bytes, so that memory does not grow with the request.
+// Runs are read in windows of at most so many and so many bytes, so that memory does not grow with the
+// request.
 constexpr std::size_t k_window_runs = 1024;
 constexpr std::uint64_t k_window_bytes = 16U << 20;
 // A larger run is printed while it is read.
@@ -32,10 +33,25 @@ struct NeededFrame {
   std::vector<std::size_t> slices;
 };
 
+// The part of `frame`'s content that lies in [begin, begin + length) of the NDJSON.
+std::string_view overlap(const run::Frame& frame, std::string_view raw, std::uint64_t begin,
+                         std::uint64_t length) {
+  const std::uint64_t from = std::max(begin, frame.raw_offset);
+  const std::uint64_t to = std::min(begin + length, frame.raw_offset + frame.raw);
+  return from < to ? raw.substr(from - frame.raw_offset, to - from) : std::string_view{};
+}
+
 // The bytes of one run, being put together from frames.
 struct Assembly {
   const index::Location* location = nullptr;
   std::string json;
+  std::string failure;
+
+  void add(const run::Frame& frame, std::string_view raw) {
+    json.resize(location->length);
+    const std::string_view part = overlap(frame, raw, location->raw_offset, location->length);
+    json.replace(std::max(frame.raw_offset, location->raw_offset) - location->raw_offset, part.size(), part);
+  }
 };
 
 // One range of a batch object, and the frames in it.
@@ -44,13 +60,6 @@ struct PlannedRange {
   store::Range range;
   std::vector<const NeededFrame*> frames;
 };
-
-// The part of `frame`'s content that lies in [begin, begin + length) of the NDJSON.
-std::string_view overlap(const run::Frame& frame, std::string_view raw, std::uint64_t begin, std::uint64_t length) {
-  const std::uint64_t from = std::max(begin, frame.raw_offset);
-  const std::uint64_t to = std::min(begin + length, frame.raw_offset + frame.raw);
-  return from < to ? raw.substr(from - frame.raw_offset, to - from) : std::string_view{};
-}
 
 std::optional<std::string_view> find_member(const std::vector<run::Member>& members, std::string_view name) {
   // Of equal keys the last counts, as in every JSON parser at hand.
@@ -114,7 +123,7 @@ const std::string& Fetcher::key_of(std::int64_t batch) {
 }
 
 void Fetcher::fail_corrupt(std::int64_t batch, const std::string& why) {
-  throw Error(ErrorKind::corrupt, fmt::format("{}: {}; 'runctl verify' tells which runs it concerns", key_of(batch), why));
+  throw Error(ErrorKind::corrupt, fmt::format("{}: {}", key_of(batch), why));
 }
 
 void Fetcher::fetch_together(const std::vector<Wanted>& wanted, std::size_t begin, std::size_t end) {
@@ -134,9 +143,10 @@ void Fetcher::fetch_together(const std::vector<Wanted>& wanted, std::size_t begi
   std::vector<PlannedRange> plan;
   for (const auto& [place, entry] : needed) {
     const std::uint64_t frame_end = entry.frame.offset + entry.frame.stored;
-    const bool near = !plan.empty() && plan.back().batch == place.first &&
-                      entry.frame.offset <= plan.back().range.offset + plan.back().range.length + k_range_gap &&
-                      frame_end - plan.back().range.offset <= k_range_max;
+    const bool near =
+        !plan.empty() && plan.back().batch == place.first &&
+        entry.frame.offset <= plan.back().range.offset + plan.back().range.length + k_range_gap &&
+        frame_end - plan.back().range.offset <= k_range_max;
     if (!near) plan.push_back({place.first, {key_of(place.first), entry.frame.offset, 0}, {}});
     plan.back().range.length = frame_end - plan.back().range.offset;
     plan.back().frames.push_back(&entry);
@@ -144,32 +154,64 @@ void Fetcher::fetch_together(const std::vector<Wanted>& wanted, std::size_t begi
   std::vector<store::Range> ranges;
   for (const PlannedRange& planned : plan) ranges.push_back(planned.range);
 
-  store_.read(ranges, [&](std::size_t which, std::string bytes) {
-    const PlannedRange& planned = plan[which];
-    for (const NeededFrame* entry : planned.frames) {
+  const auto fail = [&](const NeededFrame& entry, const std::string& why) {
+    for (const std::size_t slice : entry.slices) assemblies[slice].failure = why;
+  };
+  const auto use = [&](std::size_t which, const std::string& bytes) {
+    for (const NeededFrame* entry : plan[which].frames) {
       std::string raw;
       try {
         const std::string_view stored(bytes);
-        raw = batch::decompress_frame(stored.substr(entry->frame.offset - planned.range.offset, entry->frame.stored),
-                                      entry->frame.raw);
+        raw = batch::decompress_frame(
+            stored.substr(entry->frame.offset - ranges[which].offset, entry->frame.stored), entry->frame.raw);
       } catch (const Error& error) {
-        fail_corrupt(planned.batch, error.what());
+        fail(*entry, ranges[which].key + ": " + error.what());
+        continue;
       }
-      for (const std::size_t slice : entry->slices) {
-        Assembly& assembly = assemblies[slice];
-        // Frames of one run are in one range in order, and ranges of one run are of one frame each.
-        assembly.json.resize(assembly.location->length);
-        const std::string_view part = overlap(entry->frame, raw, assembly.location->raw_offset, assembly.location->length);
-        const std::uint64_t at = std::max(entry->frame.raw_offset, assembly.location->raw_offset) -
-                                 assembly.location->raw_offset;
-        assembly.json.replace(at, part.size(), part);
-      }
+      for (const std::size_t slice : entry->slices) assemblies[slice].add(entry->frame, raw);
     }
+  };
+  read_ranges(ranges, use, [&](std::size_t which, const std::string& why) {
+    for (const NeededFrame* entry : plan[which].frames) fail(*entry, why);
   });
-  for (std::size_t i = 0; i < assemblies.size(); ++i) emit(wanted[begin + i], std::move(assemblies[i].json));
+  for (std::size_t i = 0; i < assemblies.size(); ++i) {
+    const Wanted& asked = wanted[begin + i];
+    if (assemblies[i].failure.empty())
+      emit_or_report(asked, std::move(assemblies[i].json));
+    else
+      events_.broken(asked.id, assemblies[i].failure);
+  }
 }
 
-void Fetcher::read_bytes(std::int64_t batch, std::uint64_t raw_offset, std::uint64_t length, const PieceSink& sink) {
+// All ranges at once; where one is broken, one by one, to tell the good from the bad.
+void Fetcher::read_ranges(const std::vector<store::Range>& ranges, const RangeBytes& sink,
+                          const RangeFailure& failed) {
+  const auto is_broken = [](const Error& error) {
+    return error.kind() == ErrorKind::corrupt || error.kind() == ErrorKind::not_found;
+  };
+  std::vector<bool> done(ranges.size(), false);
+  try {
+    store_.read(ranges, [&](std::size_t which, const std::string& bytes) {
+      sink(which, bytes);
+      done[which] = true;
+    });
+    return;
+  } catch (const Error& error) {
+    if (!is_broken(error)) throw;
+  }
+  for (std::size_t i = 0; i < ranges.size(); ++i) {
+    if (done[i]) continue;
+    try {
+      store_.read({&ranges[i], 1}, [&](std::size_t, const std::string& bytes) { sink(i, bytes); });
+    } catch (const Error& error) {
+      if (!is_broken(error)) throw;
+      failed(i, error.what());
+    }
+  }
+}
+
+void Fetcher::read_bytes(std::int64_t batch, std::uint64_t raw_offset, std::uint64_t length,
+                         const PieceSink& sink) {
   for (const run::Frame& frame : index_.frames(batch, raw_offset, length)) {
     const store::Range range{key_of(batch), frame.offset, frame.stored};
     store_.read({&range, 1}, [&](std::size_t, std::string bytes) {
@@ -187,19 +229,28 @@ void Fetcher::read_bytes(std::int64_t batch, std::uint64_t raw_offset, std::uint
 std::string Fetcher::assemble(const index::Location& location) {
   std::string json;
   json.reserve(location.length);
-  read_bytes(location.batch, location.raw_offset, location.length, [&json](std::string_view piece) { json += piece; });
+  read_bytes(location.batch, location.raw_offset, location.length,
+             [&json](std::string_view piece) { json += piece; });
   return json;
 }
 
-// A run too large to be put together with others.
+// A run too large to be put together with others. Where it breaks in the middle, what was printed is no whole
+// line, and nothing can follow it.
 void Fetcher::fetch_alone(const Wanted& wanted) {
   const index::Location& location = wanted.versions.front();
-  if (!wanted.exact) {
-    emit(wanted, assemble(location));
-  } else if (options_.fields.empty()) {
+  if (wanted.exact && options_.fields.empty()) {
     stream_run(location);
-  } else if (!stream_fields(location)) {
-    emit(wanted, assemble(location));
+  } else if (!wanted.exact || !stream_fields(location)) {
+    emit_or_report(wanted, assemble(location));
+  }
+}
+
+void Fetcher::emit_or_report(const Wanted& wanted, std::string json) {
+  try {
+    emit(wanted, std::move(json));
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::corrupt) throw;
+    events_.broken(wanted.id, error.what());
   }
 }
 
@@ -267,8 +318,10 @@ void Fetcher::emit_fields(const std::string& id, std::string_view json) {
   run::JsonScanner scanner;
   scanner.scan(json);
   for (const std::string& field : options_.fields) {
-    if (const auto value = find_member(scanner.members(), field)) events_.bytes(*value, true);
-    else events_.field_not_found(id, field);
+    if (const auto value = find_member(scanner.members(), field))
+      events_.bytes(*value, true);
+    else
+      events_.field_not_found(id, field);
   }
 }
 

@@ -21,15 +21,18 @@ struct FetchOptions {
 
 // All are called on the calling thread, in the order of the request.
 struct FetchEvents {
-  // The next bytes of a run, or of its field `field` (position in FetchOptions::fields); a large one comes in several
-  // pieces, of which `last` is true for the last.
+  // The next bytes of a run, or of its field `field` (position in FetchOptions::fields); a large one comes in
+  // several pieces, of which `last` is true for the last.
   std::function<void(std::string_view bytes, bool last)> bytes;
   // What was asked for is not there.
   std::function<void(std::string_view id)> not_found;
   std::function<void(std::string_view id, std::string_view field)> field_not_found;
+  // A run is in the index, but its bytes are lost or changed; `why` names the batch.
+  std::function<void(std::string_view id, const std::string& why)> broken;
 };
 
-// Gets runs out of one store by one index. Throws base::Error; corrupt names the batch and the run.
+// Gets runs out of one store by one index. Throws base::Error where store or index fail; one broken batch
+// does not keep the other runs from being printed.
 class Fetcher {
  public:
   Fetcher(store::ObjectStore& store, index::Index& index, FetchOptions options, FetchEvents events);
@@ -52,7 +55,12 @@ class Fetcher {
   void fetch_alone(const Wanted& wanted);
   bool stream_fields(const index::Location& location);
   void stream_run(const index::Location& location);
+  using RangeBytes = std::function<void(std::size_t index, const std::string& bytes)>;
+  using RangeFailure = std::function<void(std::size_t index, const std::string& why)>;
+  void read_ranges(const std::vector<store::Range>& ranges, const RangeBytes& sink,
+                   const RangeFailure& failed);
   void emit(const Wanted& wanted, std::string json);
+  void emit_or_report(const Wanted& wanted, std::string json);
   void emit_fields(const std::string& id, std::string_view json);
   std::string assemble(const index::Location& location);
   using PieceSink = std::function<void(std::string_view piece)>;

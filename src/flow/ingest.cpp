@@ -24,7 +24,9 @@ struct Print {
   friend bool operator==(const Print&, const Print&) = default;
 };
 struct PrintHash {
-  std::size_t operator()(const Print& print) const { return std::hash<run::Id>{}(print.id) ^ print.fingerprint; }
+  std::size_t operator()(const Print& print) const {
+    return std::hash<run::Id>{}(print.id) ^ print.fingerprint;
+  }
 };
 using Prints = std::unordered_set<Print, PrintHash>;
 
@@ -34,13 +36,15 @@ struct Shipment {
   std::vector<std::string> ids;
 };
 
-// The last thread of the pipeline: completes batches, stores them, records them, one after the other and in input
-// order, so that what is stored is always a prefix of the input.
+// The last thread of the pipeline: completes batches, stores them, records them, one after the other and in
+// input order, so that what is stored is always a prefix of the input.
 class Committer {
  public:
   Committer(store::ObjectStore& store, const OpenIndex& open_index, const IngestOptions& options,
             const IngestEvents& events)
-      : store_(store), open_index_(open_index), options_(options), events_(events), thread_([this] { work(); }) {}
+      : store_(store), open_index_(open_index), options_(options), events_(events), thread_([this] {
+          work();
+        }) {}
 
   ~Committer() { stop(); }
   Committer(const Committer&) = delete;
@@ -147,7 +151,8 @@ class Pipeline {
         committer_(store, open_index, options, events) {}
 
   IngestReport run(std::vector<Input> inputs) {
-    BlockSource source(std::move(inputs), {options_.id_policy, options_.max_run_bytes, options_.jobs + 2}, pool_);
+    BlockSource source(std::move(inputs), {options_.id_policy, options_.max_run_bytes, options_.jobs + 2},
+                       pool_);
     bool nothing_in_input = true;
     while (auto parsed = source.next()) {
       const run::Block& block = *parsed->block;
@@ -204,7 +209,8 @@ class Pipeline {
       ++report_.rejected;
     }
     if (events_.rejected) {
-      events_.rejected({parsed.input, parsed.first_line + fault.line, fault.column, fault.reason, fault.bytes});
+      events_.rejected(
+          {parsed.input, parsed.first_line + fault.line, fault.column, fault.reason, fault.bytes});
     }
   }
 

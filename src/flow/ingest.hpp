@@ -20,17 +20,17 @@ struct IngestOptions {
   std::size_t max_run_bytes = 256U << 20;
   std::uint64_t batch_bytes = 32U << 20;  // of raw NDJSON
   int level = 3;
-  std::size_t jobs = 1;              // threads that parse and compress
+  std::size_t jobs = 1;  // threads that parse and compress
   bool stop_at_first_reject = false;
-  bool dry_run = false;              // store nothing, record nothing
+  bool dry_run = false;  // store nothing, record nothing
 };
 
 // A record that was not stored.
 struct RejectedRecord {
-  std::size_t input = 0;       // position among the inputs
-  std::uint64_t line = 0;      // from 1
-  std::uint64_t column = 0;    // in bytes, from 1; 0 where the fault is the whole record's
-  std::string_view reason;     // empty where `bytes` only goes on with the record before
+  std::size_t input = 0;     // position among the inputs
+  std::uint64_t line = 0;    // from 1
+  std::uint64_t column = 0;  // in bytes, from 1; 0 where the fault is the whole record's
+  std::string_view reason;   // empty where `bytes` only goes on with the record before
   std::string_view bytes;
 };
 
@@ -47,7 +47,7 @@ struct IngestReport {
 struct Progress {
   std::uint64_t file_bytes = 0;  // read so far, as the files lie
   std::uint64_t text_bytes = 0;
-  std::uint64_t runs = 0;        // read so far
+  std::uint64_t runs = 0;  // read so far
 };
 
 // All are called on the thread that called ingest, but `stored`.
@@ -60,11 +60,13 @@ struct IngestEvents {
   std::function<void(std::size_t input)> empty_input;
 };
 
-// Opens an index of its own for each thread that calls it; nothing where there is none and none is to be made.
+// Opens an index of its own for each thread that calls it; nothing where there is none and none is to be
+// made.
 using OpenIndex = std::function<std::optional<index::Index>()>;
 
-// Returns when every record is stored and recorded, was before, or is rejected. Throws base::Error where the store, the index
-// or an input fails; what was stored until then is recorded, and the same call again stores the rest.
+// Returns when every record is stored and recorded, was before, or is rejected. Throws base::Error where the
+// store, the index or an input fails; what was stored until then is recorded, and the same call again stores
+// the rest.
 IngestReport ingest(std::vector<Input> inputs, store::ObjectStore& store, const OpenIndex& open_index,
                     const IngestOptions& options, const IngestEvents& events);
 

@@ -97,8 +97,10 @@ struct Input::State {
     started = true;
     while (unread.size() < 4 && fill()) {
     }
-    if (unread.starts_with("\x1F\x8B")) gzip = std::make_unique<GzipStream>();
-    else if (batch::is_zstd(unread)) zstd = std::make_unique<batch::StreamDecompressor>();
+    if (unread.starts_with("\x1F\x8B"))
+      gzip = std::make_unique<GzipStream>();
+    else if (batch::is_zstd(unread))
+      zstd = std::make_unique<batch::StreamDecompressor>();
   }
 
   template <typename Stream>
@@ -106,7 +108,8 @@ struct Input::State {
     while (true) {
       if (unread.empty() && !fill()) {
         if (!stream.complete()) {
-          throw Error(ErrorKind::input, std::string("the ") + what + " stream is cut short: its end is missing");
+          throw Error(ErrorKind::input,
+                      std::string("the ") + what + " stream is cut short: its end is missing");
         }
         return 0;
       }
@@ -146,6 +149,13 @@ std::size_t Input::read(std::span<char> out) {
   if (state_->gzip) return state_->inflated(*state_->gzip, out, "gzip");
   if (state_->zstd) return state_->inflated(*state_->zstd, out, "zstd");
   return state_->plain(out);
+}
+
+bool Input::is_file(const std::string& path) const {
+  struct stat mine {};
+  struct stat other {};
+  return ::fstat(state_->fd, &mine) == 0 && ::stat(path.c_str(), &other) == 0 && S_ISREG(mine.st_mode) &&
+         mine.st_dev == other.st_dev && mine.st_ino == other.st_ino;
 }
 
 std::uint64_t Input::position() const { return state_->position; }

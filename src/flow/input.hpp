@@ -1,5 +1,5 @@
-// The bytes of one input: a file or standard input, as it is or inflated, told apart by content. The only user of
-// zlib.
+// The bytes of one input: a file or standard input, as it is or inflated, told apart by content. The only
+// user of zlib.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +18,12 @@ class Input {
   Input(Input&&) noexcept;
   Input& operator=(Input&&) noexcept;
 
-  // Reads at least one byte; 0 at the end. Throws Error(input) where a compressed stream is broken or cut, Error(io)
-  // where the system fails.
+  // Reads at least one byte; 0 at the end. Throws Error(input) where a compressed stream is broken or cut,
+  // Error(io) where the system fails.
   std::size_t read(std::span<char> out);
+
+  // Whether it reads the file of this path, under whatever name.
+  [[nodiscard]] bool is_file(const std::string& path) const;
 
   // Bytes taken from the file so far, compressed as they lie there.
   [[nodiscard]] std::uint64_t position() const;

@@ -21,7 +21,8 @@ struct RebuildReport {
 // Called after each batch: how many of how many are done.
 using RebuildProgress = std::function<void(std::uint64_t done, std::uint64_t all)>;
 
-// Reads no payload: one or two requests a batch. If the store cannot be listed or read, the index stays as it was.
+// Reads no payload: one or two requests a batch. If the store cannot be listed or read, the index stays as it
+// was.
 RebuildReport rebuild(store::ObjectStore& store, index::Index& index, const RebuildProgress& progress);
 
 }  // namespace runctl::flow

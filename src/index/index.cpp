@@ -23,11 +23,13 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 
-std::string_view bytes_of(const run::Id& id) { return {reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size()}; }
+std::string_view bytes_of(const run::Id& id) {
+  return {reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size()};
+}
 
 // Where an id stands in the sorted segments. Time-ordered ids keep their order, so that segments of different
-// times do not overlap; the rest of the key is a hash, since ids of one millisecond, or of a program that counts
-// them up, have equal halves.
+// times do not overlap; the rest of the key is a hash, since ids of one millisecond, or of a program that
+// counts them up, have equal halves.
 std::uint64_t key_of(const run::Id& id) {
   const std::uint64_t hash = base::xxh3_64(bytes_of(id));
   const auto milliseconds = run::uuid_v7_milliseconds(id);
@@ -68,7 +70,8 @@ struct Index::Tables {
     [[nodiscard]] auto age() const { return std::tie(modified, key, location.raw_offset); }
   };
   // Those of `rows` for which `condition` on ?2, the id, holds; the latest first.
-  std::vector<Version> versions(const std::vector<std::uint32_t>& rows, const char* condition, const run::Id& id);
+  std::vector<Version> versions(const std::vector<std::uint32_t>& rows, const char* condition,
+                                const run::Id& id);
 
   Statement row_matches = database.prepare("SELECT id = ?2 AND fingerprint = ?3 FROM run WHERE run = ?1");
 };
@@ -79,8 +82,8 @@ void Index::Tables::bind_to_store(const std::string& store_url, Access access) {
   if (read.step()) {
     const std::string known(read.bytes(0));
     if (known == store_url) return;
-    throw Error(ErrorKind::usage, path + ": is the index of " + known + ", not of " + store_url +
-                                      "; give another --index");
+    throw Error(ErrorKind::usage,
+                path + ": is the index of " + known + ", not of " + store_url + "; give another --index");
   }
   if (access == Access::read) return;
   read.reset();
@@ -97,14 +100,18 @@ std::optional<Index> Index::open(const std::string& path, const std::string& sto
   struct stat status {};
   const bool there = ::stat(path.c_str(), &status) == 0;
   if (access == Access::read && !there) return std::nullopt;
-  if (there && S_ISDIR(status.st_mode)) throw Error(ErrorKind::usage, path + ": is a directory; --index takes a file");
+  if (there && S_ISDIR(status.st_mode))
+    throw Error(ErrorKind::usage, path + ": is a directory; --index takes a file");
   if (!there) base::make_directories(std::filesystem::absolute(path).parent_path().string());
   {
     Database database(path, access == Access::read ? Database::Mode::read : Database::Mode::create);
-    if (access == Access::write) prepare_schema(database, path);
-    else check_schema(database, path);
+    if (access == Access::write)
+      prepare_schema(database, path);
+    else
+      check_schema(database, path);
   }
-  auto tables = std::make_unique<Tables>(path, access == Access::read ? Database::Mode::read : Database::Mode::write);
+  auto tables =
+      std::make_unique<Tables>(path, access == Access::read ? Database::Mode::read : Database::Mode::write);
   if (access == Access::write) {
     // The store is the truth: after a power cut the index may miss its last batches, never have half of one.
     tables->database.execute("PRAGMA synchronous = NORMAL");
@@ -122,7 +129,8 @@ bool Index::Tables::matches(std::uint32_t row, const run::Id& id, std::uint64_t 
   return match;
 }
 
-std::vector<bool> Index::contains(const std::vector<run::Id>& ids, const std::vector<std::uint64_t>& fingerprints) {
+std::vector<bool> Index::contains(const std::vector<run::Id>& ids,
+                                  const std::vector<std::uint64_t>& fingerprints) {
   std::vector<bool> there(ids.size(), false);
   tables_->last_batch = tables_->database.number("SELECT max(batch) FROM batch");
   if (tables_->last_batch == 0) return there;
@@ -163,25 +171,29 @@ std::vector<bool> Index::Tables::present_runs(const run::Table& table) {
 }
 
 void Index::Tables::add_frames(std::int64_t batch, const std::vector<run::Frame>& frames) {
-  Statement insert =
-      database.prepare("INSERT INTO frame(batch, raw_offset, raw, offset, stored) VALUES(?1, ?2, ?3, ?4, ?5)");
+  Statement insert = database.prepare(
+      "INSERT INTO frame(batch, raw_offset, raw, offset, stored) VALUES(?1, ?2, ?3, ?4, ?5)");
   for (const run::Frame& frame : frames) {
     insert.bind(1, batch).bind(2, as_signed(frame.raw_offset)).bind(3, frame.raw);
     insert.bind(4, as_signed(frame.offset)).bind(5, frame.stored).run();
   }
 }
 
-std::size_t Index::Tables::add_runs(std::int64_t batch, const run::Table& table, const std::vector<bool>& present) {
+std::size_t Index::Tables::add_runs(std::int64_t batch, const run::Table& table,
+                                    const std::vector<bool>& present) {
   const std::vector<std::int64_t> texts = add_texts(table.texts);
   Statement insert = database.prepare(
-      "INSERT INTO run(run, id, trace, fingerprint, batch, raw_offset, length, name, run_type, status, start, duration, "
+      "INSERT INTO run(run, id, trace, fingerprint, batch, raw_offset, length, name, run_type, status, "
+      "start, duration, "
       "error) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)");
   Statement insert_tag = database.prepare("INSERT OR IGNORE INTO tag(tag, run) VALUES(?1, ?2)");
   Statement insert_field =
       database.prepare("INSERT OR IGNORE INTO field(run, name, offset, length) VALUES(?1, ?2, ?3, ?4)");
   const auto bind_optional = [&insert](int parameter, bool given, std::int64_t number) {
-    if (given) insert.bind(parameter, number);
-    else insert.bind_null(parameter);
+    if (given)
+      insert.bind(parameter, number);
+    else
+      insert.bind_null(parameter);
   };
   std::vector<Posting> id_postings;
   std::vector<Posting> trace_postings;
@@ -197,8 +209,10 @@ std::size_t Index::Tables::add_runs(std::int64_t batch, const run::Table& table,
     ++row;
     const bool own_trace = table.traces[i] == table.ids[i];
     insert.bind(1, row).bind_blob(2, bytes_of(table.ids[i]));
-    if (own_trace) insert.bind_null(3);
-    else insert.bind_blob(3, bytes_of(table.traces[i]));
+    if (own_trace)
+      insert.bind_null(3);
+    else
+      insert.bind_blob(3, bytes_of(table.traces[i]));
     insert.bind(4, as_signed(table.fingerprints[i])).bind(5, batch).bind(6, as_signed(raw_offset));
     insert.bind(7, table.lengths[i]);
     bind_optional(8, table.names[i] != 0, texts[table.names[i]]);
@@ -207,8 +221,9 @@ std::size_t Index::Tables::add_runs(std::int64_t batch, const run::Table& table,
     const bool has_start = table.starts[i] != base::k_no_time;
     const bool has_end = table.ends[i] != base::k_no_time;
     bind_optional(11, has_start, table.starts[i]);
-    bind_optional(12, has_start && has_end, as_signed(static_cast<std::uint64_t>(table.ends[i]) -
-                                                      static_cast<std::uint64_t>(table.starts[i])));
+    bind_optional(
+        12, has_start && has_end,
+        as_signed(static_cast<std::uint64_t>(table.ends[i]) - static_cast<std::uint64_t>(table.starts[i])));
     insert.bind(13, table.errors[i]).run();
     id_postings.push_back({key_of(table.ids[i]), static_cast<std::uint32_t>(row)});
     if (!own_trace) trace_postings.push_back({key_of(table.traces[i]), static_cast<std::uint32_t>(row)});
@@ -228,7 +243,8 @@ std::size_t Index::Tables::add_runs(std::int64_t batch, const run::Table& table,
 }
 
 std::size_t Index::Tables::add_batch(const BatchInfo& batch, const run::Table& table) {
-  // The caller has left out what the index had when it looked; only what others added since must be looked for again.
+  // The caller has left out what the index had when it looked; only what others added since must be looked
+  // for again.
   const bool changed = database.number("SELECT max(batch) FROM batch") != last_batch;
   const std::vector<bool> present = changed ? present_runs(table) : std::vector<bool>(table.size(), false);
   Statement insert = database.prepare("INSERT INTO batch(key, size, modified, runs) VALUES(?1, ?2, ?3, ?4)");
@@ -279,20 +295,24 @@ std::vector<Index::Tables::Version> Index::Tables::versions(const std::vector<st
                                                             const char* condition, const run::Id& id) {
   // The rows are candidates: keys are hashes, so the id itself decides.
   Statement select = database.prepare(
-      std::string("SELECT run.batch, run.raw_offset, run.length, batch.modified, batch.key, run.start, run.id, "
-                  "run.fingerprint "
-                  "FROM run JOIN batch USING(batch) WHERE run.run = ?1 AND ") + condition);
+      std::string(
+          "SELECT run.batch, run.raw_offset, run.length, batch.modified, batch.key, run.start, run.id, "
+          "run.fingerprint "
+          "FROM run JOIN batch USING(batch) WHERE run.run = ?1 AND ") +
+      condition);
   std::vector<Version> found;
   for (const std::uint32_t row : rows) {
     if (select.bind(1, row).bind_blob(2, bytes_of(id)).step()) {
       Version version;
       version.location = {row, select.number(0), static_cast<std::uint64_t>(select.number(1)),
-                          static_cast<std::uint32_t>(select.number(2)), static_cast<std::uint64_t>(select.number(7))};
+                          static_cast<std::uint32_t>(select.number(2)),
+                          static_cast<std::uint64_t>(select.number(7))};
       version.modified = select.number(3);
       version.key = select.bytes(4);
       version.start = select.is_null(5) ? std::numeric_limits<std::int64_t>::max() : select.number(5);
       const std::string_view bytes = select.bytes(6);
-      if (bytes.size() == version.id.bytes.size()) std::copy(bytes.begin(), bytes.end(), version.id.bytes.begin());
+      if (bytes.size() == version.id.bytes.size())
+        std::copy(bytes.begin(), bytes.end(), version.id.bytes.begin());
       found.push_back(std::move(version));
     }
     select.reset();
@@ -318,7 +338,8 @@ std::vector<Location> Index::find_trace(const run::Id& trace) {
   tables_->ids.find(key_of(trace), add);  // the root run, whose trace is its own id
   std::vector<Tables::Version> versions = tables_->versions(rows, "coalesce(run.trace, run.id) = ?2", trace);
   std::unordered_set<run::Id> seen;
-  std::erase_if(versions, [&seen](const Tables::Version& version) { return !seen.insert(version.id).second; });
+  std::erase_if(versions,
+                [&seen](const Tables::Version& version) { return !seen.insert(version.id).second; });
   std::reverse(versions.begin(), versions.end());
   std::stable_sort(versions.begin(), versions.end(),
                    [](const Tables::Version& a, const Tables::Version& b) { return a.start < b.start; });
@@ -342,7 +363,8 @@ bool Index::has_batch(std::string_view key) {
 
 std::vector<run::Frame> Index::frames(std::int64_t batch, std::uint64_t raw_offset, std::uint64_t length) {
   Statement select = tables_->database.prepare(
-      "SELECT raw_offset, raw, offset, stored FROM frame WHERE batch = ?1 AND raw_offset < ?3 AND raw_offset >= "
+      "SELECT raw_offset, raw, offset, stored FROM frame WHERE batch = ?1 AND raw_offset < ?3 AND raw_offset "
+      ">= "
       "(SELECT max(raw_offset) FROM frame WHERE batch = ?1 AND raw_offset <= ?2) ORDER BY raw_offset");
   select.bind(1, batch).bind(2, as_signed(raw_offset)).bind(3, as_signed(raw_offset + length));
   std::vector<run::Frame> frames;
@@ -359,14 +381,17 @@ std::vector<run::Frame> Index::frames(std::int64_t batch, std::uint64_t raw_offs
 
 std::optional<FieldPlace> Index::field(std::int64_t run, std::string_view name) {
   Statement select = tables_->database.prepare(
-      "SELECT offset, length FROM field JOIN text ON text.text = field.name WHERE run = ?1 AND text.value = ?2");
+      "SELECT offset, length FROM field JOIN text ON text.text = field.name WHERE run = ?1 AND text.value = "
+      "?2");
   if (!select.bind(1, run).bind_text(2, name).step()) return std::nullopt;
-  return FieldPlace{static_cast<std::uint32_t>(select.number(0)), static_cast<std::uint32_t>(select.number(1))};
+  return FieldPlace{static_cast<std::uint32_t>(select.number(0)),
+                    static_cast<std::uint32_t>(select.number(1))};
 }
 
 Status Index::status() {
   Statement select = tables_->database.prepare(
-      "SELECT (SELECT count(*) FROM run), count(*), coalesce(sum(size), 0), coalesce(max(modified), 0) FROM batch");
+      "SELECT (SELECT count(*) FROM run), count(*), coalesce(sum(size), 0), coalesce(max(modified), 0) FROM "
+      "batch");
   select.step();
   return {select.number(0), select.number(1), select.number(2), select.number(3)};
 }

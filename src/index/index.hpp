@@ -21,10 +21,10 @@ struct BatchInfo {
 
 // Where the bytes of one run lie.
 struct Location {
-  std::int64_t run = 0;    // its row
-  std::int64_t batch = 0;  // the batch's row
-  std::uint64_t raw_offset = 0;  // in the batch's NDJSON
-  std::uint32_t length = 0;      // without the newline
+  std::int64_t run = 0;           // its row
+  std::int64_t batch = 0;         // the batch's row
+  std::uint64_t raw_offset = 0;   // in the batch's NDJSON
+  std::uint32_t length = 0;       // without the newline
   std::uint64_t fingerprint = 0;  // XXH3-64 of the run's bytes
 };
 
@@ -37,32 +37,32 @@ struct FieldPlace {
 struct Status {
   std::int64_t runs = 0;
   std::int64_t batches = 0;
-  std::int64_t stored_bytes = 0;         // of all batches
-  std::int64_t newest_modified_ns = 0;   // of the batch stored last; 0 where there is none
+  std::int64_t stored_bytes = 0;        // of all batches
+  std::int64_t newest_modified_ns = 0;  // of the batch stored last; 0 where there is none
 };
 
-// One object for each thread. Failures are base::Error: usage for a file that is not ours or too new, corrupt for a
-// broken one, io else; each names the file.
+// One object for each thread. Failures are base::Error: usage for a file that is not ours or too new, corrupt
+// for a broken one, io else; each names the file.
 class Index {
  public:
   enum class Access { read, write };
 
-  // Opens the index of the store `store_url` at `path`. With Access::write it is made where it is absent; with
-  // Access::read, absent files give an empty optional.
+  // Opens the index of the store `store_url` at `path`. With Access::write it is made where it is absent;
+  // with Access::read, absent files give an empty optional.
   static std::optional<Index> open(const std::string& path, const std::string& store_url, Access access);
 
   Index(Index&&) noexcept;
   Index& operator=(Index&&) noexcept;
   ~Index();
 
-  // Records a batch in one transaction, after the store has confirmed it. Runs that the index already has, with
-  // the same id and bytes, are left out. Returns how many it added; a batch it has already adds nothing.
+  // Records a batch in one transaction, after the store has confirmed it. Runs that the index already has,
+  // with the same id and bytes, are left out. Returns how many it added; a batch it has already adds nothing.
   std::size_t add(const BatchInfo& batch, const run::Table& table);
 
   // Fills the next batch, or returns false: there are no more.
   using NextBatch = std::function<bool(BatchInfo& batch, run::Table& table)>;
-  // Replaces everything by the batches that `next` gives, in one transaction: until its end, others see what was there
-  // before, and if `next` throws, it stays.
+  // Replaces everything by the batches that `next` gives, in one transaction: until its end, others see what
+  // was there before, and if `next` throws, it stays.
   void rebuild(const NextBatch& next);
 
   // Removes the files of an index that can no longer be opened.
@@ -71,8 +71,8 @@ class Index {
   // For each run of `ids`, whether one of that id and fingerprint is there.
   std::vector<bool> contains(const std::vector<run::Id>& ids, const std::vector<std::uint64_t>& fingerprints);
 
-  // All versions of a run, the latest first: by the store's modification time of the batch, then the batch's key, then the
-  // place in it.
+  // All versions of a run, the latest first: by the store's modification time of the batch, then the batch's
+  // key, then the place in it.
   std::vector<Location> find(const run::Id& id);
 
   // The latest versions of all runs of a trace, by start time.

@@ -25,8 +25,9 @@ class BlockView {
  public:
   explicit BlockView(std::string_view bytes) : bytes_(bytes), size_(bytes.size() / k_entry_bytes) {
     if (bytes.empty() || bytes.size() % k_entry_bytes != 0) {
-      throw base::Error(base::ErrorKind::corrupt,
-                        "the index has a broken block; run 'runctl index rebuild' to make it anew from the store");
+      throw base::Error(
+          base::ErrorKind::corrupt,
+          "the index has a broken block; run 'runctl index rebuild' to make it anew from the store");
     }
   }
   [[nodiscard]] std::size_t size() const { return size_; }
@@ -34,7 +35,8 @@ class BlockView {
     return base::load_number<std::uint64_t>(bytes_.data() + i * sizeof(std::uint64_t));
   }
   [[nodiscard]] std::uint32_t row(std::size_t i) const {
-    return base::load_number<std::uint32_t>(bytes_.data() + size_ * sizeof(std::uint64_t) + i * sizeof(std::uint32_t));
+    return base::load_number<std::uint32_t>(bytes_.data() + size_ * sizeof(std::uint64_t) +
+                                            i * sizeof(std::uint32_t));
   }
   // The first entry whose key is not less than `key`.
   [[nodiscard]] std::size_t lower_bound(std::uint64_t key_wanted) const {
@@ -42,8 +44,10 @@ class BlockView {
     std::size_t high = size_;
     while (low < high) {
       const std::size_t middle = (low + high) / 2;
-      if (key(middle) < key_wanted) low = middle + 1;
-      else high = middle;
+      if (key(middle) < key_wanted)
+        low = middle + 1;
+      else
+        high = middle;
     }
     return low;
   }
@@ -61,8 +65,10 @@ class Postings::SegmentWriter {
   SegmentWriter(Database& database, PostingKind kind, int level)
       : database_(database),
         insert_block_(database.prepare("INSERT INTO block(entries) VALUES(?1)")),
-        insert_place_(database.prepare("INSERT INTO segment_block(segment, least, block) VALUES(?1, ?2, ?3)")) {
-    Statement insert = database.prepare("INSERT INTO segment(kind, level, entries, least, greatest) VALUES(?1, ?2, 0, 0, 0)");
+        insert_place_(
+            database.prepare("INSERT INTO segment_block(segment, least, block) VALUES(?1, ?2, ?3)")) {
+    Statement insert = database.prepare(
+        "INSERT INTO segment(kind, level, entries, least, greatest) VALUES(?1, ?2, 0, 0, 0)");
     insert.bind(1, static_cast<int>(kind)).bind(2, level).run();
     segment_ = database.last_row();
   }
@@ -74,7 +80,8 @@ class Postings::SegmentWriter {
 
   void finish() {
     flush();
-    Statement update = database_.prepare("UPDATE segment SET entries = ?2, least = ?3, greatest = ?4 WHERE segment = ?1");
+    Statement update =
+        database_.prepare("UPDATE segment SET entries = ?2, least = ?3, greatest = ?4 WHERE segment = ?1");
     update.bind(1, segment_).bind(2, entries_).bind(3, ordered(least_)).bind(4, ordered(greatest_)).run();
   }
 
@@ -85,7 +92,10 @@ class Postings::SegmentWriter {
     for (const Posting& posting : pending_) base::append_number(block_, posting.key);
     for (const Posting& posting : pending_) base::append_number(block_, posting.row);
     insert_block_.bind_blob(1, block_).run();
-    insert_place_.bind(1, segment_).bind(2, ordered(pending_.front().key)).bind(3, database_.last_row()).run();
+    insert_place_.bind(1, segment_)
+        .bind(2, ordered(pending_.front().key))
+        .bind(3, database_.last_row())
+        .run();
     if (entries_ == 0) least_ = pending_.front().key;
     greatest_ = pending_.back().key;
     entries_ += static_cast<std::int64_t>(pending_.size());
@@ -107,8 +117,9 @@ class Postings::SegmentWriter {
 class Postings::SegmentCursor {
  public:
   SegmentCursor(Database& database, std::int64_t segment)
-      : blocks_(database.prepare("SELECT entries FROM segment_block JOIN block USING(block) WHERE segment = ?1 "
-                                 "ORDER BY least, block")) {
+      : blocks_(
+            database.prepare("SELECT entries FROM segment_block JOIN block USING(block) WHERE segment = ?1 "
+                             "ORDER BY least, block")) {
     blocks_.bind(1, segment);
     next_block();
   }
@@ -117,8 +128,10 @@ class Postings::SegmentCursor {
   [[nodiscard]] const Posting& current() const { return current_; }
 
   void advance() {
-    if (++position_ == view_->size()) next_block();
-    else read();
+    if (++position_ == view_->size())
+      next_block();
+    else
+      read();
   }
 
  private:
@@ -188,11 +201,11 @@ void Postings::merge_level(int level) {
 Postings::Postings(Database& database, PostingKind kind)
     : database_(database),
       kind_(kind),
-      segments_of_key_(database.prepare(
-          "SELECT segment FROM segment WHERE kind = ?1 AND least <= ?2 AND greatest >= ?2")),
-      blocks_of_key_(database.prepare(
-          "SELECT least, entries FROM segment_block JOIN block USING(block) WHERE segment = ?1 AND least <= ?2 "
-          "ORDER BY least DESC, block DESC")) {}
+      segments_of_key_(
+          database.prepare("SELECT segment FROM segment WHERE kind = ?1 AND least <= ?2 AND greatest >= ?2")),
+      blocks_of_key_(database.prepare("SELECT least, entries FROM segment_block JOIN block USING(block) "
+                                      "WHERE segment = ?1 AND least <= ?2 "
+                                      "ORDER BY least DESC, block DESC")) {}
 
 void Postings::find(std::uint64_t key, const std::function<void(std::uint32_t row)>& visit) {
   segments_of_key_.bind(1, static_cast<int>(kind_)).bind(2, ordered(key));
@@ -201,7 +214,8 @@ void Postings::find(std::uint64_t key, const std::function<void(std::uint32_t ro
     // Entries of one key may fill several blocks; the first of them may start in a block of smaller keys.
     while (blocks_of_key_.step()) {
       const BlockView view(blocks_of_key_.bytes(1));
-      for (std::size_t i = view.lower_bound(key); i < view.size() && view.key(i) == key; ++i) visit(view.row(i));
+      for (std::size_t i = view.lower_bound(key); i < view.size() && view.key(i) == key; ++i)
+        visit(view.row(i));
       if (blocks_of_key_.number(0) < ordered(key)) break;
     }
     blocks_of_key_.reset();

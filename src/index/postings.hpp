@@ -1,6 +1,6 @@
 // From 64-bit keys to rows: sorted segments, written whole and merged as their number grows. Inserting is
-// appending, at a speed that does not fall as the index grows; a look-up reads one block of each segment whose
-// range holds the key.
+// appending, at a speed that does not fall as the index grows; a look-up reads one block of each segment
+// whose range holds the key.
 #pragma once
 
 #include <cstdint>

@@ -11,8 +11,8 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 
-// Rows of `run` are appended in the order in which batches were recorded, and nothing but appends: B-trees on random
-// ids get slower as they grow. What must be found by id or trace stands in sorted segments instead
+// Rows of `run` are appended in the order in which batches were recorded, and nothing but appends: B-trees on
+// random ids get slower as they grow. What must be found by id or trace stands in sorted segments instead
 // (postings.hpp), which are merged tier by tier.
 constexpr const char* k_tables = R"sql(
 CREATE TABLE setting(
@@ -110,10 +110,11 @@ void check_owner(std::int64_t application, std::int64_t version, const std::stri
     throw Error(ErrorKind::usage, path + ": is a SQLite file, but no runctl index; give another --index");
   }
   if (version > k_schema_version) {
-    throw Error(ErrorKind::usage,
-                fmt::format("{}: the index has schema version {}, this runctl knows up to {}; use a newer runctl, or "
-                            "another --index with 'runctl index rebuild'",
-                            path, version, k_schema_version));
+    throw Error(
+        ErrorKind::usage,
+        fmt::format("{}: the index has schema version {}, this runctl knows up to {}; use a newer runctl, or "
+                    "another --index with 'runctl index rebuild'",
+                    path, version, k_schema_version));
   }
 }
 
@@ -124,9 +125,10 @@ void check_schema(Database& database, const std::string& path) {
 }
 
 void prepare_schema(Database& database, const std::string& path) {
-  if (database.number("PRAGMA user_version") == 0 && database.number("SELECT count(*) FROM sqlite_schema") == 0) {
-    // Both must come before the first table. Setting the journal waits for no one, so it is tried in the transaction's
-    // shadow: whoever loses the race finds the tables made.
+  if (database.number("PRAGMA user_version") == 0 &&
+      database.number("SELECT count(*) FROM sqlite_schema") == 0) {
+    // Both must come before the first table. Setting the journal waits for no one, so it is tried in the
+    // transaction's shadow: whoever loses the race finds the tables made.
     database.execute("PRAGMA page_size = 8192");
     database.execute("PRAGMA journal_mode = WAL");
     Transaction transaction(database);

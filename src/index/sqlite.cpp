@@ -19,7 +19,8 @@ constexpr int k_busy_milliseconds = 60'000;
   std::string message = std::string(name == nullptr ? "index" : name) + ": " + sqlite3_errmsg(database);
   const int primary = code & 0xFF;
   if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB) {
-    throw Error(ErrorKind::corrupt, message + "; run 'runctl index rebuild' to make the index anew from the store");
+    throw Error(ErrorKind::corrupt,
+                message + "; run 'runctl index rebuild' to make the index anew from the store");
   }
   throw Error(ErrorKind::io, message);
 }
@@ -30,8 +31,8 @@ void Statement::Deleter::operator()(sqlite3_stmt* statement) const { sqlite3_fin
 
 Statement::Statement(sqlite3* database, std::string_view sql) : database_(database) {
   sqlite3_stmt* statement = nullptr;
-  const int code = sqlite3_prepare_v3(database, sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT,
-                                      &statement, nullptr);
+  const int code = sqlite3_prepare_v3(database, sql.data(), static_cast<int>(sql.size()),
+                                      SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
   statement_.reset(statement);
   if (code != SQLITE_OK) fail(code);
 }
@@ -75,7 +76,9 @@ void Statement::run() {
 
 void Statement::reset() { sqlite3_reset(statement_.get()); }
 
-bool Statement::is_null(int column) const { return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL; }
+bool Statement::is_null(int column) const {
+  return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL;
+}
 
 std::int64_t Statement::number(int column) const { return sqlite3_column_int64(statement_.get(), column); }
 

@@ -57,8 +57,7 @@ Id id_of_text(std::string_view text) {
 }
 
 std::string uuid_text(const Id& id) {
-  const std::string hex =
-      base::to_hex({reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size()});
+  const std::string hex = base::to_hex({reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size()});
   std::string text;
   text.reserve(k_uuid_length);
   for (const char digit : hex) {

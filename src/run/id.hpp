@@ -29,8 +29,8 @@ std::optional<Id> parse_uuid(std::string_view text);
 std::string uuid_text(const Id& id);
 
 // A UUID made from content: the same content and time give the same id. With a time it has the layout of
-// UUIDv7 (RFC 9562, section 5.7), its random bits taken from the hash; without one it is a UUIDv8 (section 5.8).
-// `milliseconds` since 1970.
+// UUIDv7 (RFC 9562, section 5.7), its random bits taken from the hash; without one it is a UUIDv8
+// (section 5.8). `milliseconds` since 1970.
 Id derived_id(std::string_view content, std::optional<std::int64_t> milliseconds);
 
 // A fresh UUIDv7 of `milliseconds` since 1970 and 74 bits of `random`.

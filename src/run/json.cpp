@@ -24,8 +24,9 @@ const char* skip_plain(const char* at, const char* end) {
   while (end - at >= 16) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
     // Compared as signed numbers, bytes from 0x80 up are negative, so "less than space" finds them too.
-    const __m128i stop = _mm_or_si128(_mm_cmplt_epi8(bytes, space),
-                                      _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash)));
+    const __m128i stop =
+        _mm_or_si128(_mm_cmplt_epi8(bytes, space),
+                     _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash)));
     const auto mask = static_cast<unsigned>(_mm_movemask_epi8(stop));
     if (mask != 0) return at + std::countr_zero(mask);
     at += 16;
@@ -59,7 +60,8 @@ struct JsonScanner::State {
   [[nodiscard]] char peek() const { return at < end ? *at : '\0'; }
 
   bool fail(const char* reason) {
-    result = {at == end ? Verdict::truncated : Verdict::invalid, static_cast<std::size_t>(at - begin), reason};
+    result = {at == end ? Verdict::truncated : Verdict::invalid, static_cast<std::size_t>(at - begin),
+              reason};
     return false;
   }
 
@@ -96,7 +98,8 @@ struct JsonScanner::State {
       return fail("the text ends inside a string");
     }
     if (at[1] != 'u') {
-      if (std::strchr("\"\\/bfnrt", at[1]) == nullptr || at[1] == '\0') return fail("unknown escape in a string");
+      if (std::strchr("\"\\/bfnrt", at[1]) == nullptr || at[1] == '\0')
+        return fail("unknown escape in a string");
       at += 2;
       return true;
     }

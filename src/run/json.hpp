@@ -27,8 +27,8 @@ enum class Verdict {
 
 struct Scan {
   Verdict verdict = Verdict::invalid;
-  std::size_t end = 0;        // offset into the text
-  const char* reason = "";    // for a person, where not valid
+  std::size_t end = 0;      // offset into the text
+  const char* reason = "";  // for a person, where not valid
 };
 
 class JsonScanner {

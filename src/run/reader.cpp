@@ -98,6 +98,7 @@ class BlockReader::Walk {
   bool step() {
     if (state_.place == Place::lost) return pass_rest();
     if (state_.place == Place::skipping_line) return skip_line();
+    gap_ = at_;
     while (at_ < text_.size() && is_json_space(text_[at_])) ++at_;
     if (at_ == text_.size()) return false;
     if (text_[at_] == '\0') return pass_nuls();
@@ -179,7 +180,7 @@ class BlockReader::Walk {
       end = end_of_line(at_ + length);
       if (end == k_none) return false;
     }
-    reject(at_, 0, std::move(reason), at_, end);
+    reject(at_, 0, std::move(reason), in_array() ? at_ : begin_on_line(), end);
     at_ = end;
     return value_done();
   }
@@ -189,8 +190,8 @@ class BlockReader::Walk {
     return true;
   }
 
-  // Outside of an array a record whose grammar breaks ends with its line. Where it went on for several lines, it is
-  // either one line of NDJSON that was cut, and the next line starts a record of its own, or it is
+  // Outside of an array a record whose grammar breaks ends with its line. Where it went on for several lines,
+  // it is either one line of NDJSON that was cut, and the next line starts a record of its own, or it is
   // pretty-printed and ends where the next line starts with '{'.
   bool broken_line(const Scan& scan) {
     const std::size_t fault = at_ + scan.end;
@@ -199,7 +200,8 @@ class BlockReader::Walk {
     if (fault > end) {
       const bool cut = end + 1 < text_.size() && text_[end + 1] == '{';
       if (cut) {
-        reject(end, column_at(end), "invalid JSON: the record is not complete at the end of its line", at_, end);
+        reject(end, column_at(end), "invalid JSON: the record is not complete at the end of its line",
+               begin_on_line(), end);
         at_ = end;
         return true;
       }
@@ -207,7 +209,7 @@ class BlockReader::Walk {
       if (next == k_none && !last_) return false;
       end = next == k_none ? text_.size() : next;
     }
-    reject(fault, column_at(fault), fmt::format("invalid JSON: {}", scan.reason), at_, end);
+    reject(fault, column_at(fault), fmt::format("invalid JSON: {}", scan.reason), begin_on_line(), end);
     at_ = end;
     return true;
   }
@@ -231,7 +233,7 @@ class BlockReader::Walk {
       lose(std::move(reason) + "; the rest of the array is not read");
       return true;
     }
-    reject(at_, 0, std::move(reason), at_, at_);
+    reject(at_, 0, std::move(reason), begin_on_line(), at_);
     state_.place = Place::skipping_line;
     return true;
   }
@@ -295,9 +297,11 @@ class BlockReader::Walk {
     block_.end = state_;
   }
 
-  void reject(std::size_t fault, std::uint64_t column, std::string reason, std::size_t begin, std::size_t end) {
+  void reject(std::size_t fault, std::uint64_t column, std::string reason, std::size_t begin,
+              std::size_t end) {
     block_.rejects.push_back({line_at(fault), column, std::move(reason),
-                              std::string_view(text_).substr(begin, end - begin), block_.records.size(), false});
+                              std::string_view(text_).substr(begin, end - begin), block_.records.size(),
+                              false});
   }
 
   // Newlines before `offset`. Offsets must not lie before the ones asked for earlier by more than the line
@@ -321,6 +325,13 @@ class BlockReader::Walk {
     return offset - line_begin_ + 1 + (line == 0 ? state_.column : 0);
   }
 
+  // Where the record at `at_` begins if the blanks before it on its line are counted.
+  [[nodiscard]] std::size_t begin_on_line() const {
+    std::size_t begin = at_;
+    while (begin > gap_ && text_[begin - 1] != '\n') --begin;
+    return begin;
+  }
+
   // The newline at or behind `from`; the text's end where none follows and none can; k_none where one may.
   [[nodiscard]] std::size_t end_of_line(std::size_t from) const {
     const std::size_t newline = text_.find('\n', from);
@@ -338,6 +349,7 @@ class BlockReader::Walk {
   ReadState state_;
   const bool last_;
   std::size_t at_ = 0;
+  std::size_t gap_ = 0;  // the end of what came before the white space in front of `at_`
   std::size_t counted_to_ = 0;
   std::size_t line_begin_ = 0;
   std::uint64_t lines_ = 0;

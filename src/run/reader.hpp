@@ -12,8 +12,8 @@
 
 namespace runctl::run {
 
-// Where in the grammar of an input a block starts. Blocks of NDJSON all start in the default state but for the
-// first, so they can be read in any order.
+// Where in the grammar of an input a block starts. Blocks of NDJSON all start in the default state but for
+// the first, so they can be read in any order.
 struct ReadState {
   enum class Place {
     input_start,    // nothing has been read yet: a byte order mark may stand here
@@ -36,9 +36,9 @@ struct Reject {
   std::uint64_t line = 0;    // newlines between the block's start and the fault
   std::uint64_t column = 0;  // in bytes, from 1; 0 where the fault is the whole record's
   std::string reason;
-  std::string_view bytes;      // what was rejected, exactly as it was read
-  std::size_t position = 0;    // how many records of the block come before it
-  bool continuation = false;   // more bytes of the reject before: counts and says nothing by itself
+  std::string_view bytes;     // what was rejected, exactly as it was read
+  std::size_t position = 0;   // how many records of the block come before it
+  bool continuation = false;  // more bytes of the reject before: counts and says nothing by itself
 };
 
 // A piece of an input and what was found in it.
@@ -47,9 +47,9 @@ struct Block {
   Arena arena;
   std::vector<Record> records;
   std::vector<Reject> rejects;
-  std::uint64_t lines = 0;      // newlines in the consumed part
-  std::size_t consumed = 0;     // bytes of `text`; the rest must be read again with more text behind it
-  ReadState end;                // the state behind the consumed part
+  std::uint64_t lines = 0;   // newlines in the consumed part
+  std::size_t consumed = 0;  // bytes of `text`; the rest must be read again with more text behind it
+  ReadState end;             // the state behind the consumed part
 };
 
 class BlockReader {
@@ -57,8 +57,8 @@ class BlockReader {
   // Runs of more than `max_run_bytes` are rejected.
   BlockReader(IdPolicy policy, std::size_t max_run_bytes) : records_(policy), max_run_bytes_(max_run_bytes) {}
 
-  // Reads block.text, which starts in `state`, and fills the rest of `block`. With `last`, no text follows, and
-  // all of it is consumed.
+  // Reads block.text, which starts in `state`, and fills the rest of `block`. With `last`, no text follows,
+  // and all of it is consumed.
   void read(Block& block, const ReadState& state, bool last);
 
  private:

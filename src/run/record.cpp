@@ -16,8 +16,21 @@ namespace runctl::run {
 namespace {
 
 enum Field : std::size_t {
-  f_id, f_trace_id, f_parent_run_id, f_name, f_run_type, f_start_time, f_end_time, f_tags, f_error, f_status,
-  f_inputs, f_outputs, f_metadata, f_extra, k_fields
+  f_id,
+  f_trace_id,
+  f_parent_run_id,
+  f_name,
+  f_run_type,
+  f_start_time,
+  f_end_time,
+  f_tags,
+  f_error,
+  f_status,
+  f_inputs,
+  f_outputs,
+  f_metadata,
+  f_extra,
+  k_fields
 };
 
 constexpr std::array<std::string_view, k_fields> k_field_names = {
@@ -65,7 +78,8 @@ std::string read_time(const Values& values, std::size_t field, Arena& arena, std
   if (!is_string && value.front() != '-' && (value.front() < '0' || value.front() > '9')) {
     return wrong_type(field, "a time: an ISO 8601 string, a number or null");
   }
-  const auto parsed = is_string ? base::parse_iso_time(text_of(value, arena)) : base::parse_epoch_number(value);
+  const auto parsed =
+      is_string ? base::parse_iso_time(text_of(value, arena)) : base::parse_epoch_number(value);
   if (!parsed) {
     return fmt::format("\"{}\" is no time: {}", k_field_names[field], base::printable(value, 60));
   }
@@ -136,7 +150,8 @@ std::string RecordReader::read(std::string_view json, const std::vector<Member>&
 
   const std::string_view error = values[f_error];
   if (!is_absent(error)) {
-    if (error.front() != '"' && error.front() != '{') return wrong_type(f_error, "a string, an object or null");
+    if (error.front() != '"' && error.front() != '{')
+      return wrong_type(f_error, "a string, an object or null");
     record.has_error = true;
   }
   if (!is_absent(values[f_metadata]) && values[f_metadata].front() != '{') {

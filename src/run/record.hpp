@@ -15,8 +15,8 @@ namespace runctl::run {
 
 // Views point into the text that was read or into the Arena that was given; they live as long as both.
 struct Record {
-  std::string_view json;  // the run's bytes as they are stored: one JSON object, no newline in it
-  std::string_view id_text;       // the id as a person wrote it
+  std::string_view json;     // the run's bytes as they are stored: one JSON object, no newline in it
+  std::string_view id_text;  // the id as a person wrote it
   Id id;
   Id trace_id;                    // the id where the run names none
   std::uint64_t fingerprint = 0;  // XXH3-64 of `json`
@@ -47,8 +47,8 @@ class RecordReader {
  public:
   explicit RecordReader(IdPolicy policy) : policy_(policy) {}
 
-  // `json` is a valid object of one line, `members` its members as JsonScanner found them. Returns an empty text and
-  // fills `record`, or returns why the object is not a run.
+  // `json` is a valid object of one line, `members` its members as JsonScanner found them. Returns an empty
+  // text and fills `record`, or returns why the object is not a run.
   std::string read(std::string_view json, const std::vector<Member>& members, Arena& arena, Record& record);
 
  private:

@@ -48,8 +48,8 @@ struct FieldSpan {
   std::uint32_t length = 0;
 };
 
-// One frame of the batch. The frames, in order and decompressed, are the batch's NDJSON: the runs in order, each with
-// a newline behind it.
+// One frame of the batch. The frames, in order and decompressed, are the batch's NDJSON: the runs in order,
+// each with a newline behind it.
 struct Frame {
   std::uint64_t offset = 0;      // of the frame in the object
   std::uint32_t stored = 0;      // its size there
@@ -68,7 +68,7 @@ struct Table {
   std::vector<std::uint32_t> statuses;
   std::vector<std::int64_t> starts;  // microseconds since 1970, or base::k_no_time
   std::vector<std::int64_t> ends;
-  std::vector<std::uint8_t> errors;  // 1 where the run has an error
+  std::vector<std::uint8_t> errors;     // 1 where the run has an error
   std::vector<std::uint32_t> tag_ends;  // run i has the tags tags[tag_ends[i-1]] up to tags[tag_ends[i]]
   std::vector<std::uint32_t> tags;      // numbers in texts
   std::vector<FieldSpan> fields;        // ascending by run

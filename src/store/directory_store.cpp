@@ -21,14 +21,18 @@ namespace fs = std::filesystem;
 using base::Error;
 using base::ErrorKind;
 
-std::int64_t nanoseconds(const timespec& time) { return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec; }
+std::int64_t nanoseconds(const timespec& time) {
+  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
 
 // Keys come from indexes and listings too, so none may lead out of the directory.
 void check_key(const std::string& key) {
   const fs::path path(key);
-  const bool climbs = std::any_of(path.begin(), path.end(),
-                                  [](const fs::path& part) { return part == ".." || part == "." || part.empty(); });
-  if (key.empty() || path.is_absolute() || climbs || key.find('\0') != std::string::npos) {
+  const bool climbs = std::any_of(path.begin(), path.end(), [](const fs::path& part) {
+    return part == ".." || part == "." || part.empty();
+  });
+  if (key.empty() || key.find("//") != std::string::npos || path.is_absolute() || climbs ||
+      key.find('\0') != std::string::npos) {
     throw Error(ErrorKind::corrupt, "\"" + key + "\": is no key of this store");
   }
 }
@@ -37,6 +41,10 @@ class DirectoryStore final : public ObjectStore {
  public:
   explicit DirectoryStore(const std::string& path) : root_(fs::absolute(path).lexically_normal().string()) {
     while (root_.size() > 1 && root_.ends_with('/')) root_.pop_back();
+    struct stat status {};
+    if (::stat(root_.c_str(), &status) == 0 && !S_ISDIR(status.st_mode)) {
+      throw Error(ErrorKind::usage, root_ + ": is not a directory; a store is a directory or file:///DIR");
+    }
   }
 
   PutResult put(const std::string& key, std::span<const std::string_view> parts,
@@ -131,7 +139,8 @@ class DirectoryStore final : public ObjectStore {
     std::string bytes(range.length, '\0');
     std::size_t done = 0;
     while (done < bytes.size()) {
-      const ssize_t got = ::pread(file, bytes.data() + done, bytes.size() - done, static_cast<off_t>(range.offset + done));
+      const ssize_t got =
+          ::pread(file, bytes.data() + done, bytes.size() - done, static_cast<off_t>(range.offset + done));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) base::throw_errno(range.key, errno);
       if (got == 0) throw Error(ErrorKind::corrupt, range.key + ": became shorter while it was read");
@@ -142,6 +151,8 @@ class DirectoryStore final : public ObjectStore {
 
   void collect(const std::string& directory, std::vector<std::string>& keys) const {
     std::error_code failure;
+    if (!fs::exists(root_, failure))
+      throw Error(ErrorKind::not_found, root_ + ": there is no such store directory");
     if (!fs::exists(directory, failure) && !failure) return;
     for (fs::recursive_directory_iterator entry(directory, failure), end; !failure && entry != end;
          entry.increment(failure)) {
@@ -158,6 +169,8 @@ class DirectoryStore final : public ObjectStore {
 
 }  // namespace
 
-std::unique_ptr<ObjectStore> open_directory(const std::string& path) { return std::make_unique<DirectoryStore>(path); }
+std::unique_ptr<ObjectStore> open_directory(const std::string& path) {
+  return std::make_unique<DirectoryStore>(path);
+}
 
 }  // namespace runctl::store

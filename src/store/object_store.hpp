@@ -17,7 +17,7 @@ namespace runctl::store {
 // leading '/', and made of [A-Za-z0-9._-] segments other than "." and "..".
 struct ObjectInfo {
   std::string key;
-  std::uint64_t size = 0;       // bytes
+  std::uint64_t size = 0;        // bytes
   std::int64_t modified_ns = 0;  // when the store took it, ns since 1970-01-01T00:00:00Z
 };
 

@@ -204,7 +204,8 @@ class Twice(harness.CliTest):
                     child.stdin.close()
                 except BrokenPipeError:
                     pass
-                self.assert_counts(self.ingest_bytes(data), read=2000, rejected=0)
+                again = self.ingest_bytes(data, "--batch-bytes", "200000")
+                self.assert_counts(again, read=2000, rejected=0)
                 stored = [line for path in self.objects() for line in split_lines(unzstd(path))]
                 self.assertEqual(sorted(stored), sorted(runs.values()))
                 self.assert_comes_back(runs)

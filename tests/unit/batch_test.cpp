@@ -1,0 +1,231 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "base/bytes.hpp"
+#include "base/error.hpp"
+#include "batch/columns.hpp"
+#include "batch/format.hpp"
+#include "batch/frame.hpp"
+#include "batch/reader.hpp"
+#include "batch/writer.hpp"
+#include "run/reader.hpp"
+#include "support.hpp"
+
+using namespace runctl;
+
+namespace {
+
+std::future<std::string> compress_now(std::string raw) {
+  std::promise<std::string> promise;
+  promise.set_value(batch::compress_frame(raw, batch::k_default_level));
+  return promise.get_future();
+}
+
+// The batches that `ndjson` becomes.
+std::vector<batch::Batch> batches_of(const std::string& ndjson, std::uint64_t batch_bytes = 32U << 20) {
+  run::Block block;
+  block.text = ndjson;
+  run::BlockReader(run::IdPolicy::derived, 1U << 30).read(block, {}, true);
+  REQUIRE(block.rejects.empty());
+  batch::Writer writer(batch_bytes, compress_now);
+  std::vector<batch::Batch> batches;
+  for (const run::Record& record : block.records) {
+    if (writer.must_finish_before(record)) batches.push_back(batch::complete(writer.finish()));
+    writer.add(record, block.arena);
+  }
+  batches.push_back(batch::complete(writer.finish()));
+  return batches;
+}
+
+std::string object_of(const batch::Batch& batch) {
+  std::string object;
+  for (const std::string_view part : batch.parts()) object += part;
+  return object;
+}
+
+run::Table read_table(const std::string& object, int* reads = nullptr) {
+  return batch::read_table(object.size(), [&](std::uint64_t offset, std::uint64_t length) {
+    REQUIRE(offset + length <= object.size());
+    if (reads != nullptr) ++*reads;
+    return object.substr(offset, length);
+  });
+}
+
+std::string ndjson_of(const std::string& object, const run::Table& table) {
+  std::string raw;
+  for (const run::Frame& frame : table.frames) {
+    raw += batch::decompress_frame(std::string_view(object).substr(frame.offset, frame.stored), frame.raw);
+  }
+  return raw;
+}
+
+// Text that compresses about as real runs do.
+std::string words(tests::Random& random, std::size_t bytes) {
+  std::string text;
+  while (text.size() < bytes) text += "word" + std::to_string(random.below(3000)) + (random.below(9) == 0 ? ". " : " ");
+  return text;
+}
+
+std::string sample_runs(std::size_t count) {
+  tests::Random random(3);
+  std::string ndjson;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::string id = run::uuid_text(run::id_of_text("run " + std::to_string(i)));
+    const std::string root = run::uuid_text(run::id_of_text("run " + std::to_string(i / 7 * 7)));
+    ndjson += "{\"id\":\"" + id + "\",\"trace_id\":\"" + (i % 5 == 0 ? "elsewhere" : root) + "\",\"name\":\"step " +
+              std::to_string(i % 4) + "\",\"run_type\":\"tool\",\"start_time\":" + std::to_string(1714952580 + i) +
+              ",\"end_time\":" + std::to_string(1714952581 + 2 * i) + (i % 3 == 0 ? ",\"error\":\"e\"" : "") +
+              (i % 2 == 0 ? ",\"tags\":[\"a\",\"b" + std::to_string(i % 3) + "\"]" : "") + ",\"inputs\":\"" +
+              words(random, 200 + random.below(3000)) + "\"}\n";
+  }
+  return ndjson;
+}
+
+}  // namespace
+
+TEST_CASE("numbers come back from their columns") {
+  const std::vector<std::vector<std::uint64_t>> columns = {
+      {}, {0}, {0, 0, 0}, {7}, {1000000, 3000000, 0}, {1, 2, 0xFFFFFFFFFFFFFFFF}, std::vector<std::uint64_t>(5000, 42)};
+  for (const auto& numbers : columns) {
+    CHECK(batch::decode_numbers(batch::encode_numbers(numbers), numbers.size()) == numbers);
+  }
+  CHECK(batch::decode_bytes(batch::encode_bytes("abc"), 3) == "abc");
+  CHECK_THROWS_AS(batch::decode_bytes(batch::encode_bytes("abcd"), 3), base::Error);
+  CHECK_THROWS_AS(batch::decode_numbers(batch::encode_numbers({1, 2}), 3), base::Error);
+}
+
+TEST_CASE("a batch says of its runs what was said in them") {
+  const std::string ndjson = sample_runs(400);
+  const auto batches = batches_of(ndjson);
+  REQUIRE(batches.size() == 1);
+  const std::string object = object_of(batches[0]);
+  CHECK(object.size() == batches[0].size);
+  CHECK(batches[0].key == "runs/v1/2024-05-05/" + base::to_hex(base::as_bytes(base::sha256(object))) + ".ndjson.zst");
+  CHECK(batch::is_batch_key(batches[0].key));
+  const run::Table table = read_table(object);
+  CHECK(ndjson_of(object, table) == ndjson);
+  const run::Table& written = batches[0].table;
+  CHECK(table.ids == written.ids);
+  CHECK(table.traces == written.traces);
+  CHECK(table.fingerprints == written.fingerprints);
+  CHECK(table.lengths == written.lengths);
+  CHECK(table.starts == written.starts);
+  CHECK(table.ends == written.ends);
+  CHECK(table.errors == written.errors);
+  CHECK(table.names == written.names);
+  CHECK(table.tags == written.tags);
+  CHECK(table.tag_ends == written.tag_ends);
+  CHECK(table.texts.text(table.names[1]) == "step 1");
+}
+
+TEST_CASE("a batch of any size is indexed by at most two reads") {
+  for (const std::size_t count : {1, 50, 3000, 12000}) {
+    int reads = 0;
+    read_table(object_of(batches_of(sample_runs(count)).front()), &reads);
+    CHECK(reads <= 2);
+  }
+}
+
+TEST_CASE("the same runs make the same object") {
+  const std::string ndjson = sample_runs(2000);
+  CHECK(object_of(batches_of(ndjson).front()) == object_of(batches_of(ndjson).front()));
+}
+
+TEST_CASE("frames have the size that one read should have") {
+  const auto batch = std::move(batches_of(sample_runs(8000)).back());  // the first ends with its day
+  const auto& frames = batch.table.frames;
+  REQUIRE(frames.size() > 20);
+  for (std::size_t i = 0; i + 1 < frames.size(); ++i) {
+    CHECK(frames[i].raw <= 1U << 20);
+    // The first are cut before any ratio is known.
+    if (i >= 4) CHECK(frames[i].stored > 50U << 10);
+    if (i >= 4) CHECK(frames[i].stored < 110U << 10);
+  }
+}
+
+TEST_CASE("a large run is cut at its fields, and its fields are found") {
+  tests::Random random(5);
+  const std::string inputs = "\"" + words(random, 3U << 20) + "\"";
+  const std::string json =
+      "{\"id\":\"big\",\"inputs\":" + inputs + ",\"metadata\":{\"k\":1},\"outputs\":\"" + words(random, 1U << 20) + "\"}";
+  const std::string ndjson = "{\"id\":\"before\"}\n" + json + "\n{\"id\":\"after\"}\n";
+  const std::string object = object_of(batches_of(ndjson).front());
+  const run::Table table = read_table(object);
+  CHECK(ndjson_of(object, table) == ndjson);
+  REQUIRE(table.fields.size() == 4);
+  CHECK(table.fields[2].run == 1);
+  CHECK(table.texts.text(table.fields[2].name) == "metadata");
+  CHECK(json.substr(table.fields[2].offset, table.fields[2].length) == "{\"k\":1}");
+  // No frame holds both the metadata and megabytes of something else.
+  const std::uint64_t place = std::string("{\"id\":\"before\"}\n").size() + table.fields[2].offset;
+  for (const run::Frame& frame : table.frames) {
+    if (frame.raw_offset <= place && place < frame.raw_offset + frame.raw) CHECK(frame.raw < 100);
+  }
+}
+
+TEST_CASE("a batch is cut when it is full and when the day changes in order") {
+  const auto at = [](const std::string& id, const std::string& time) {
+    return "{\"id\":\"" + id + "\",\"start_time\":\"" + time + "\"}\n";
+  };
+  CHECK(batches_of(at("a", "2024-01-01") + at("b", "2024-01-01T23:59") + at("c", "2024-01-02")).size() == 2);
+  const auto unordered = batches_of(at("a", "2024-01-02T05:00") + at("b", "2024-01-02T04:00") + at("c", "2024-01-03"));
+  REQUIRE(unordered.size() == 1);
+  CHECK(unordered[0].key.starts_with("runs/v1/mixed/"));
+  CHECK(batches_of(at("a", "2024-01-02T05:00") + "{\"id\":\"b\"}\n").at(0).key.starts_with("runs/v1/mixed/"));
+  CHECK(batches_of(sample_runs(100), 20000).size() > 5);
+}
+
+TEST_CASE("every cut of a batch is noticed") {
+  const std::string object = object_of(batches_of(sample_runs(60)).front());
+  for (std::size_t length = 0; length < object.size(); length += length < object.size() - 300 ? 97 : 1) {
+    CAPTURE(length);
+    CHECK_THROWS_AS(read_table(object.substr(0, length)), base::Error);
+  }
+  CHECK_THROWS_AS(read_table(object + "x"), base::Error);
+}
+
+TEST_CASE("every flipped byte behind the frames is noticed") {
+  const std::string object = object_of(batches_of(sample_runs(60)).front());
+  const run::Table whole = read_table(object);
+  const std::size_t footer = whole.frames.back().offset + whole.frames.back().stored;
+  for (std::size_t at = footer; at < object.size(); ++at) {
+    CAPTURE(at - footer);
+    std::string changed = object;
+    changed[at] = static_cast<char>(changed[at] ^ 0x20);
+    CHECK_THROWS_AS(read_table(changed), base::Error);
+  }
+}
+
+TEST_CASE("a footer made to hurt is refused, whatever its checksum says") {
+  const auto batch = std::move(batches_of(sample_runs(60)).front());
+  std::string footer = batch::encode_footer(batch.table);
+  batch::Layout layout;
+  layout.frames = batch.table.frames;
+  tests::Random random(9);
+  for (int round = 0; round < 3000; ++round) {
+    std::string changed = footer;
+    for (std::size_t n = 1 + random.below(4); n > 0; --n) {
+      changed[8 + random.below(changed.size() - 16)] = static_cast<char>(random.below(256));
+    }
+    const std::string content = changed.substr(8, changed.size() - 16);
+    changed.resize(changed.size() - 8);
+    base::append_number(changed, base::xxh3_64(content));
+    try {
+      const run::Table table = batch::decode_footer(changed, layout);
+      CHECK(table.size() == batch.table.size());
+    } catch (const base::Error& error) {
+      CHECK(error.kind() == base::ErrorKind::corrupt);
+    }
+  }
+}
+
+TEST_CASE("a frame that is not what the footer says is refused") {
+  const std::string frame = batch::compress_frame("abcdef", 3);
+  CHECK(batch::decompress_frame(frame, 6) == "abcdef");
+  CHECK_THROWS_AS(batch::decompress_frame(frame, 7), base::Error);
+  CHECK_THROWS_AS(batch::decompress_frame(frame.substr(0, frame.size() - 1), 6), base::Error);
+  std::string changed = frame;
+  changed.back() = static_cast<char>(changed.back() ^ 1);
+  CHECK_THROWS_AS(batch::decompress_frame(changed, 6), base::Error);
+}

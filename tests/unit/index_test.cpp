@@ -1,0 +1,151 @@
+#include <doctest/doctest.h>
+
+#include <map>
+
+#include "base/error.hpp"
+#include "index/index.hpp"
+#include "index/postings.hpp"
+#include "index/schema.hpp"
+#include "support.hpp"
+
+using namespace runctl;
+
+namespace {
+
+constexpr const char* k_store = "file:///store";
+
+index::Index open(const std::string& path) { return std::move(*index::Index::open(path, k_store, index::Index::Access::write)); }
+
+// A table of small runs, `names` of which have equal ids where the texts are equal.
+run::Table table_of(const std::vector<std::pair<std::string, std::string>>& ids_and_bytes) {
+  run::Table table;
+  const run::Arena arena;
+  std::uint32_t raw = 0;
+  for (const auto& [id, bytes] : ids_and_bytes) {
+    run::Record record;
+    record.json = bytes;
+    record.id = run::id_of_text(id);
+    record.trace_id = run::id_of_text("trace of " + id.substr(0, 1));
+    record.fingerprint = std::hash<std::string>{}(bytes);
+    table.append(record, arena);
+    raw += static_cast<std::uint32_t>(bytes.size()) + 1;
+  }
+  table.frames.push_back({0, 10, 0, raw});
+  return table;
+}
+
+}  // namespace
+
+TEST_CASE("postings are found in any number of segments") {
+  const tests::TemporaryDirectory directory;
+  index::Database database(directory / "p.sqlite", index::Database::Mode::create);
+  index::prepare_schema(database, "p.sqlite");
+  index::Postings postings(database, index::PostingKind::id);
+  std::map<std::uint64_t, std::vector<std::uint32_t>> model;
+  tests::Random random(1);
+  std::uint32_t row = 0;
+  for (int round = 0; round < 70; ++round) {
+    std::vector<index::Posting> added;
+    for (std::size_t n = 1 + random.below(2000); n > 0; --n) {
+      // Few distinct keys, so that many entries share one and fill several blocks.
+      const std::uint64_t key = random.below(10) == 0 ? 5 : random.below(3000) << 50;
+      added.push_back({key, ++row});
+      model[key].push_back(row);
+    }
+    postings.add(added);
+  }
+  CHECK(database.number("SELECT max(level) FROM segment") == 2);
+  CHECK(database.number("SELECT count(*) FROM segment") <= 21);
+  CHECK(database.number("SELECT count(*) FROM block") == database.number("SELECT count(*) FROM segment_block"));
+  for (auto& [key, rows] : model) {
+    std::vector<std::uint32_t> found;
+    postings.find(key, [&found](std::uint32_t r) { found.push_back(r); });
+    std::sort(found.begin(), found.end());
+    CHECK(found == rows);
+  }
+  postings.find(4, [](std::uint32_t) { FAIL("there is no such key"); });
+}
+
+TEST_CASE("the latest version is the one the store took last, then the one behind in its batch") {
+  const tests::TemporaryDirectory directory;
+  index::Index index = open(directory / "i.sqlite");
+  CHECK(index.add({"runs/v1/mixed/b", 100, 2000}, table_of({{"a", "new"}, {"b", "b1"}})) == 2);
+  CHECK(index.add({"runs/v1/mixed/a", 100, 1000}, table_of({{"a", "old"}, {"a", "old, later"}})) == 2);
+  const auto versions = index.find(run::id_of_text("a"));
+  REQUIRE(versions.size() == 3);
+  CHECK(index.batch(versions[0].batch).modified_ns == 2000);
+  CHECK(versions[1].raw_offset == 4);
+  CHECK(versions[2].raw_offset == 0);
+  const auto trace = index.find_trace(run::id_of_text("trace of a"));
+  REQUIRE(trace.size() == 1);
+  CHECK(trace[0].run == versions[0].run);
+  CHECK(index.find(run::id_of_text("none")).empty());
+}
+
+TEST_CASE("a run is recorded once, whoever stores it") {
+  const tests::TemporaryDirectory directory;
+  index::Index one = open(directory / "i.sqlite");
+  index::Index other = open(directory / "i.sqlite");
+  const std::vector<run::Id> ids = {run::id_of_text("a"), run::id_of_text("b")};
+  const auto table = table_of({{"a", "1"}, {"b", "2"}});
+  CHECK(one.contains(ids, table.fingerprints) == std::vector<bool>{false, false});
+  CHECK(other.contains(ids, table.fingerprints) == std::vector<bool>{false, false});
+  CHECK(one.add({"runs/v1/mixed/x", 1, 1}, table) == 2);
+  // The other looked before the first one added; its batch is cut differently.
+  CHECK(other.add({"runs/v1/mixed/y", 1, 2}, table_of({{"b", "2"}, {"c", "3"}})) == 1);
+  CHECK(other.add({"runs/v1/mixed/y", 1, 2}, table_of({{"b", "2"}, {"c", "3"}})) == 0);
+  CHECK(one.status().runs == 3);
+  CHECK(one.status().batches == 2);
+  CHECK(one.contains(ids, table.fingerprints) == std::vector<bool>{true, true});
+}
+
+TEST_CASE("a rebuild that fails changes nothing") {
+  const tests::TemporaryDirectory directory;
+  index::Index index = open(directory / "i.sqlite");
+  index.add({"runs/v1/mixed/x", 1, 1}, table_of({{"a", "1"}}));
+  int calls = 0;
+  CHECK_THROWS_AS(index.rebuild([&](index::BatchInfo& batch, run::Table& table) {
+    if (++calls == 2) throw base::Error(base::ErrorKind::remote, "the store is gone");
+    batch = {"runs/v1/mixed/y", 1, 1};
+    table = table_of({{"b", "2"}});
+    return true;
+  }),
+                  base::Error);
+  CHECK(index.find(run::id_of_text("a")).size() == 1);
+  CHECK(index.find(run::id_of_text("b")).empty());
+}
+
+TEST_CASE("ids that a program counts up do not slow the index down") {
+  // Equal first halves: the look-up key must not be a part of the id.
+  const tests::TemporaryDirectory directory;
+  index::Index index = open(directory / "i.sqlite");
+  std::vector<std::pair<std::string, std::string>> runs;
+  for (int i = 0; i < 5000; ++i) {
+    char id[37];
+    std::snprintf(id, sizeof id, "00000000-0000-0000-0000-%012x", i);
+    runs.emplace_back(id, std::to_string(i));
+  }
+  index.add({"runs/v1/mixed/x", 1, 1}, table_of(runs));
+  for (int i = 0; i < 5000; i += 100) CHECK(index.find(run::id_of_text(runs[static_cast<std::size_t>(i)].first)).size() == 1);
+}
+
+TEST_CASE("an index knows whose it is") {
+  const tests::TemporaryDirectory directory;
+  const std::string path = directory / "i.sqlite";
+  open(path);
+  CHECK_THROWS_WITH_AS(index::Index::open(path, "file:///other", index::Index::Access::read),
+                       doctest::Contains("file:///store"), base::Error);
+  CHECK_FALSE(index::Index::open(directory / "none.sqlite", k_store, index::Index::Access::read).has_value());
+  {
+    index::Database database(path, index::Database::Mode::write);
+    database.execute("PRAGMA user_version = 999");
+  }
+  CHECK_THROWS_WITH_AS(index::Index::open(path, k_store, index::Index::Access::write),
+                       doctest::Contains("schema version 999"), base::Error);
+  {
+    index::Database database(directory / "foreign.sqlite", index::Database::Mode::create);
+    database.execute("CREATE TABLE t(x)");
+  }
+  CHECK_THROWS_WITH_AS(index::Index::open(directory / "foreign.sqlite", k_store, index::Index::Access::write),
+                       doctest::Contains("no runctl index"), base::Error);
+}

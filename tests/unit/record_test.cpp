@@ -1,0 +1,83 @@
+#include <doctest/doctest.h>
+
+#include <set>
+
+#include "base/hash.hpp"
+#include "run/record.hpp"
+
+using namespace runctl;
+
+namespace {
+
+struct Read {
+  std::string reason;
+  run::Record record;
+  run::Arena arena;
+};
+
+std::unique_ptr<Read> read(const std::string& json, run::IdPolicy policy = run::IdPolicy::derived) {
+  auto result = std::make_unique<Read>();
+  run::JsonScanner scanner;
+  const std::string& kept = result->arena.texts.emplace_back(json);
+  REQUIRE(scanner.scan(kept).verdict == run::Verdict::valid);
+  result->reason = run::RecordReader(policy).read(kept, scanner.members(), result->arena, result->record);
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("the known fields of a run are read") {
+  const auto run = read(
+      R"({"id":"36f0bc15-b5dc-5c24-981f-2ee876c2581a","trace_id":"T","name":"a\nb","run_type":"tool","status":"ok",)"
+      R"("start_time":"2024-05-05T23:43:00Z","end_time":1714952581,"tags":["x","y,\"z"],"error":"bad"})");
+  REQUIRE(run->reason == "");
+  CHECK(run::uuid_text(run->record.id) == "36f0bc15-b5dc-5c24-981f-2ee876c2581a");
+  CHECK(run->record.trace_id == run::id_of_text("T"));
+  CHECK(run->record.name == "a\nb");
+  CHECK(run->record.run_type == "tool");
+  CHECK(run->record.status == "ok");
+  CHECK(run->record.end_time - run->record.start_time == 1000000);
+  CHECK(run->record.has_error);
+  REQUIRE(run->record.tags_end == 2);
+  CHECK(run->arena.tags[1] == "y,\"z");
+  CHECK(run->record.fingerprint == base::xxh3_64(run->record.json));
+}
+
+TEST_CASE("a field of a wrong type is named") {
+  const std::pair<const char*, const char*> cases[] = {
+      {R"({"id":1})", "\"id\""},          {R"({"id":null})", "\"id\""},       {R"({"name":[]})", "\"name\""},
+      {R"({"tags":"x"})", "\"tags\""},    {R"({"tags":["x",1]})", "\"tags\""}, {R"({"error":true})", "\"error\""},
+      {R"({"metadata":[]})", "\"metadata\""}, {R"({"start_time":{}})", "\"start_time\""},
+      {R"({"end_time":"soon"})", "\"end_time\""}, {R"({"id":"a","i\u0064":"b"})", "twice"}};
+  for (const auto& [json, word] : cases) {
+    CAPTURE(json);
+    CHECK(read(json)->reason.find(word) != std::string::npos);
+  }
+}
+
+TEST_CASE("an id is made from the content, with its time where there is one") {
+  const auto a = read(R"({"name":"x"})");
+  const auto again = read(R"({"name":"x"})");
+  CHECK(a->record.id == again->record.id);
+  CHECK(a->record.json == "{\"id\":\"" + run::uuid_text(a->record.id) + "\",\"name\":\"x\"}");
+  CHECK(a->record.trace_id == a->record.id);
+  CHECK_FALSE(run::uuid_v7_milliseconds(a->record.id).has_value());
+  const auto timed = read(R"({"name":"x","start_time":"2024-05-05T23:43:00.123Z"})");
+  CHECK(run::uuid_v7_milliseconds(timed->record.id) == 1714952580123);
+  CHECK(read("{}")->record.json == "{\"id\":\"" + run::uuid_text(read("{}")->record.id) + "\"}");
+  const auto fresh = read(R"({"name":"x"})", run::IdPolicy::fresh);
+  CHECK(run::uuid_v7_milliseconds(fresh->record.id).has_value());
+  CHECK(fresh->record.id != read(R"({"name":"x"})", run::IdPolicy::fresh)->record.id);
+}
+
+TEST_CASE("a UUID is itself in either case, any other text is hashed") {
+  const auto id = run::parse_uuid("36F0BC15-b5dc-5c24-981f-2ee876c2581a");
+  REQUIRE(id.has_value());
+  CHECK(*id == run::id_of_text("36f0bc15-b5dc-5c24-981f-2ee876c2581a"));
+  for (const char* const text : {"", "36f0bc15b5dc5c24981f2ee876c2581a", "36f0bc15-b5dc-5c24-981f-2ee876c2581",
+                                 "36f0bc15-b5dc-5c24-981f-2ee876c2581g", "36f0bc15_b5dc-5c24-981f-2ee876c2581a"}) {
+    CAPTURE(text);
+    CHECK_FALSE(run::parse_uuid(text).has_value());
+  }
+  CHECK(run::id_of_text("a") != run::id_of_text("b"));
+}
