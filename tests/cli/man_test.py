@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import shutil
+import sqlite3
 import subprocess
 import unittest
 
@@ -163,6 +164,33 @@ class Settings(ManTest):
         for page in ("runctl.1", "runctl-config.5"):
             named = set(re.findall(r"\b(?:RUNCTL|XDG|NO)_[A-Z_]+\b", section_of(page, "ENVIRONMENT")))
             self.assertEqual(named, used, page)
+
+
+class Index(ManTest):
+    def test_every_table_is_described(self):
+        self.ingest_bytes(harness.make_run(1), "--index", self.dir / "index.sqlite")
+        with sqlite3.connect(self.dir / "index.sqlite") as database:
+            tables = {name: [row[1] for row in database.execute(f"PRAGMA table_info({name})")]
+                      for name, in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+            views = {name for name, in database.execute("SELECT name FROM sqlite_schema WHERE type = 'view'")}
+            version = database.execute("PRAGMA user_version").fetchone()[0]
+        text = section_of("runctl-batch.5", "INDEX")
+        described = {}
+        for line in re.findall(r"^\.TP\n\.BR (\w+ \( .* \))$", text, re.MULTILINE):
+            name, *columns = re.findall(r"\w+", line)
+            described[name] = columns
+        self.assertEqual(described, tables)
+        self.assertEqual(set(re.findall(r"^\.TP\n\.B (\w+)$", text, re.MULTILINE)), views)
+        self.assertIn(f"is {version}, the version of the tables", text)
+
+
+class Format(ManTest):
+    def test_every_column_of_a_batch_is_described(self):
+        source = (PROJECT / "src" / "batch" / "format.hpp").read_text()
+        known = {(int(tag), name) for name, tag in re.findall(r"^  (\w+) = (\d+),", source, re.MULTILINE)}
+        self.assertGreaterEqual(len(known), 23)
+        tags = "\n".join(re.findall(r"^\.TP\n(.*)$", section_of("runctl-batch.5", "DESCRIPTION"), re.MULTILINE))
+        self.assertEqual({(int(tag), name) for tag, name in re.findall(r"(\d+) (\w+)", tags)}, known)
 
 
 class Completions(ManTest):
