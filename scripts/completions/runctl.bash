@@ -1,0 +1,67 @@
+# Completion of runctl for bash: sourced, or put as "runctl" into
+# $PREFIX/share/bash-completion/completions. Needs nothing but bash.
+
+_runctl_files() {
+  compopt -o filenames 2>/dev/null
+  mapfile -t COMPREPLY < <(compgen "$1" -- "$2")
+}
+
+_runctl_words() {
+  mapfile -t COMPREPLY < <(compgen -W "$1" -- "$2")
+}
+
+_runctl() {
+  local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
+  # bash makes a word of the "=" in --flag=value.
+  if [[ $current == "=" ]]; then
+    current=
+  elif [[ $before == "=" ]]; then
+    before=${COMP_WORDS[COMP_CWORD-2]}
+  fi
+  COMPREPLY=()
+
+  local global="--help --store --index --config --json --quiet --verbose --color --progress --version"
+  case $before in
+    --color | --progress) _runctl_words "auto always never" "$current"; return ;;
+    --on-error) _runctl_words "continue stop" "$current"; return ;;
+    --store) _runctl_files -d "$current"; return ;;
+    --index | --config | --rejects | --output) _runctl_files -f "$current"; return ;;
+    --expect-count | --batch-bytes | --max-run-bytes | --level | --jobs | --field | --trace) return ;;
+  esac
+
+  # The command and its subcommand: the first words that are no flag and no flag's value.
+  local command="" subcommand="" i word
+  for ((i = 1; i < COMP_CWORD; ++i)); do
+    word=${COMP_WORDS[i]}
+    case $word in
+      --store | --index | --config | --color | --progress)
+        if [[ ${COMP_WORDS[i+1]} == "=" ]]; then ((i += 2)); else ((i += 1)); fi ;;
+      -*) ;;
+      *)
+        if [[ -z $command ]]; then
+          command=$word
+        else
+          subcommand=$word
+          break
+        fi ;;
+    esac
+  done
+
+  local own=""
+  case $command in
+    ingest) own="--rejects --on-error --expect-count --dry-run --print-ids --new-ids --batch-bytes --max-run-bytes
+                 --level --jobs" ;;
+    get) own="--field --trace --all-versions --pretty --output" ;;
+  esac
+  if [[ $current == -* ]]; then
+    _runctl_words "$own $global" "$current"
+    return
+  fi
+  case $command in
+    "") _runctl_words "ingest get index" "$current" ;;
+    ingest) _runctl_files -f "$current" ;;
+    index) [[ -n $subcommand ]] || _runctl_words "status rebuild" "$current" ;;
+  esac
+}
+
+complete -F _runctl runctl

@@ -1,0 +1,47 @@
+# Completion of runctl for fish: put into a directory of $fish_complete_path.
+
+complete -c runctl -f
+
+# The program
+complete -c runctl -s h -l help -d 'Print the flags'
+complete -c runctl -l store -x -a '(__fish_complete_directories)' -d 'Where the runs are kept'
+complete -c runctl -l index -r -F -d 'The index file'
+complete -c runctl -l config -r -F -d 'The config file'
+complete -c runctl -l json -d 'Print reports as one JSON object'
+complete -c runctl -s q -l quiet -d 'Print errors only'
+complete -c runctl -s v -l verbose -d 'Tell more on standard error'
+complete -c runctl -l color -x -a 'auto always never' -d 'Whether to use colour'
+complete -c runctl -l progress -x -a 'auto always never' -d 'Whether to show progress'
+complete -c runctl -l version -d 'Print the version'
+
+# Its commands
+complete -c runctl -n __fish_use_subcommand -a ingest -d 'Read runs, pack them into batches, store them'
+complete -c runctl -n __fish_use_subcommand -a get -d 'Print runs by id'
+complete -c runctl -n __fish_use_subcommand -a index -d 'The local index'
+
+# ingest
+set -l ingest '__fish_seen_subcommand_from ingest'
+complete -c runctl -n $ingest -F
+complete -c runctl -n $ingest -l rejects -r -F -d 'Write rejected records here'
+complete -c runctl -n $ingest -l on-error -x -a 'continue stop' -d 'What to do at a rejected record'
+complete -c runctl -n $ingest -l expect-count -x -d 'Exit 3 unless so many records were read'
+complete -c runctl -n $ingest -l dry-run -d 'Read and check, store nothing'
+complete -c runctl -n $ingest -l print-ids -d 'Print the id of every stored run'
+complete -c runctl -n $ingest -l new-ids -d 'Give runs without an id a fresh one'
+complete -c runctl -n $ingest -l batch-bytes -x -d 'Bytes of runs in a batch'
+complete -c runctl -n $ingest -l max-run-bytes -x -d 'Reject longer runs'
+complete -c runctl -n $ingest -l level -x -d 'zstd compression level, 1 to 22'
+complete -c runctl -n $ingest -l jobs -x -d 'Threads'
+
+# get
+set -l get '__fish_seen_subcommand_from get'
+complete -c runctl -n $get -l field -x -d 'Print only this field'
+complete -c runctl -n $get -l trace -x -d 'Print all runs of this trace'
+complete -c runctl -n $get -l all-versions -d 'Print every version of a run'
+complete -c runctl -n $get -l pretty -d 'Indent the JSON'
+complete -c runctl -n $get -l output -r -F -d 'Write here'
+
+# index
+set -l index '__fish_seen_subcommand_from index; and not __fish_seen_subcommand_from status rebuild'
+complete -c runctl -n $index -a status -d 'Tell what the index knows'
+complete -c runctl -n $index -a rebuild -d 'Make the index anew from the store'
