@@ -10,6 +10,9 @@
 
 namespace runctl::cmd {
 
+// A validator whose description does not stand in the help: the flag's own text says it.
+inline CLI::Validator unnamed(CLI::Validator validator) { return validator.description(""); }
+
 struct Program {
   CLI::App app;
   GlobalFlags globals;

@@ -112,12 +112,14 @@ void add_get(Program& program) {
   auto options = std::make_shared<Options>();
   CLI::App* const command = program.app.add_subcommand("get", "Print runs by id, in the order asked for");
   command->add_option("ID", options->ids, "Ids of runs; - reads them from standard input, one a line")
-      ->type_name("");
+      ->type_name("")
+      ->take_all();
   command
       ->add_option("--field", options->fields,
                    "Print only the value of this top-level field, as stored; repeatable")
       ->type_name("NAME")
-      ->allow_extra_args(false);
+      ->allow_extra_args(false)
+      ->take_all();
   command->add_option("--trace", options->trace, "Print all runs of this trace, by start time")
       ->type_name("ID");
   command->add_flag("--all-versions", options->all_versions,

@@ -20,9 +20,12 @@ std::string id_line(std::string_view id) {
   if (plain) return std::string(id);
   std::string line = "\"";
   for (const char c : id) {
-    if (is_control(c)) line += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-    else if (c == '"' || c == '\\') line.append("\\").append(1, c);
-    else line += c;
+    if (is_control(c))
+      line += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    else if (c == '"' || c == '\\')
+      line.append("\\").append(1, c);
+    else
+      line += c;
   }
   return line + "\"";
 }

@@ -6,8 +6,8 @@
 
 namespace runctl::cmd {
 
-// The id as it is; as a JSON string where it holds a control character, is empty, has blanks at an end, or could be
-// taken for one.
+// The id as it is; as a JSON string where it holds a control character, is empty, has blanks at an end, or
+// could be taken for one.
 std::string id_line(std::string_view id);
 
 // The id that a line stands for.

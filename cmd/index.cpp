@@ -76,8 +76,8 @@ int rebuild(const GlobalFlags& globals) {
         {"batches", report.batches}, {"runs", report.runs}, {"broken", report.broken}};
     print_line(json.dump());
   } else if (!session.settings().quiet) {
-    note(fmt::format("{} runs of {} batches are in the index", human_count(report.runs),
-                     human_count(report.batches)));
+    note(fmt::format("the index holds {} of {}", counted(report.runs, "run", "runs"),
+                     counted(report.batches, "batch", "batches")));
   }
   session.report_traffic();
   return report.broken.empty() ? 0 : base::exit_status(base::ErrorKind::corrupt);

@@ -31,9 +31,9 @@ struct Options {
 };
 
 std::string summary_line(const flow::IngestReport& report, double seconds) {
-  return fmt::format("read {}, stored {}, duplicate {}, rejected {}; {} {}, {} in, {} stored, {:.2f} s",
-                     report.read, report.stored, report.duplicate, report.rejected, report.batches,
-                     report.batches == 1 ? "batch" : "batches", human_bytes(report.bytes_in),
+  return fmt::format("read {}, stored {}, duplicate {}, rejected {}; {}, {} in, {} stored, {:.2f} s",
+                     report.read, report.stored, report.duplicate, report.rejected,
+                     counted(report.batches, "batch", "batches"), human_bytes(report.bytes_in),
                      human_bytes(report.bytes_stored), seconds);
 }
 
@@ -176,11 +176,12 @@ void add_ingest(Program& program) {
   CLI::App* const command = program.app.add_subcommand(
       "ingest", "Read runs, pack them into batches, store them, record them in the index");
   command->add_option("FILE", options->files, "Files of runs; - is standard input, and the default")
-      ->type_name("");
+      ->type_name("")
+      ->take_all();
   command->add_option("--rejects", options->rejects, "Write the exact bytes of rejected records here")
       ->type_name("FILE");
   command->add_option("--on-error", options->on_error, "What to do at a rejected record: continue or stop")
-      ->check(CLI::IsMember({"continue", "stop"}))
+      ->check(unnamed(CLI::IsMember({"continue", "stop"})))
       ->type_name("continue|stop");
   command->add_option("--expect-count", options->expect_count, "Exit 3 unless exactly N records were read")
       ->check(non_negative)
@@ -192,18 +193,18 @@ void add_ingest(Program& program) {
   command
       ->add_option("--batch-bytes", options->flow.batch_bytes,
                    "Bytes of runs in a batch, uncompressed (32MiB)")
-      ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 30))
+      ->transform(unnamed(CLI::AsSizeValue(false)))
+      ->check(unnamed(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 30)))
       ->type_name("SIZE");
   command->add_option("--max-run-bytes", options->flow.max_run_bytes, "Reject longer runs (256MiB)")
-      ->transform(CLI::AsSizeValue(false))
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 30))
+      ->transform(unnamed(CLI::AsSizeValue(false)))
+      ->check(unnamed(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 30)))
       ->type_name("SIZE");
   command->add_option("--level", options->flow.level, "zstd compression level, 1 to 22 (3)")
-      ->check(CLI::Range(batch::k_min_level, batch::k_max_level))
+      ->check(unnamed(CLI::Range(batch::k_min_level, batch::k_max_level)))
       ->type_name("N");
   command->add_option("--jobs", options->flow.jobs, "Threads that parse and compress (one for each core)")
-      ->check(CLI::Range(std::size_t{1}, std::size_t{256}))
+      ->check(unnamed(CLI::Range(std::size_t{1}, std::size_t{256})))
       ->type_name("N");
   command->callback([&program, options] {
     program.run = [&program, options] {

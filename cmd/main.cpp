@@ -16,12 +16,13 @@ void add_globals(Program& program) {
   GlobalFlags& globals = program.globals;
   app.add_option("--store", globals.store, "Where the runs are kept: a directory or file:///DIR")
       ->type_name("URL");
-  app.add_option("--index", globals.index, "The index file (one of its own for each store)")
+  app.add_option("--index", globals.index,
+                 "The index file (one for each store, below $XDG_STATE_HOME/runctl)")
       ->type_name("FILE");
   app.add_option("--config", globals.config, "The config file ($XDG_CONFIG_HOME/runctl/config.json)")
       ->type_name("FILE");
   app.add_flag("--json", globals.json, "Print reports as one JSON object on standard output");
-  app.add_flag("-q,--quiet", globals.quiet, "Print errors only");
+  app.add_flag("-q,--quiet", globals.quiet, "No summary and no progress: only faults and what was not found");
   app.add_flag("-v,--verbose", globals.verbose, "Tell more on standard error");
   app.add_option("--color", globals.color, "auto, always or never")->type_name("WHEN");
   app.add_option("--progress", globals.progress, "auto, always or never")->type_name("WHEN");
@@ -35,10 +36,16 @@ int run(int argc, char** argv) {
       "Keeps the runs of LLM applications in a plain directory or bucket, and gets any of them back");
   program.app.require_subcommand(1);
   program.app.fallthrough();
+  program.app.footer("'runctl COMMAND --help' and the manual page runctl-COMMAND(1) tell more.");
+  // The last of several wins, so that an alias can be overruled.
+  program.app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   add_globals(program);
   add_ingest(program);
   add_get(program);
   add_index(program);
+  for (CLI::App* const command : program.app.get_subcommands(nullptr)) {
+    command->footer("Global flags, as 'runctl --help' lists them, may stand before or behind the command.");
+  }
   try {
     program.app.parse(argc, argv);
   } catch (const CLI::Success& asked) {

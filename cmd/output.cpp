@@ -1,7 +1,11 @@
 #include "output.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
 
 #include "base/bytes.hpp"
 #include "base/error.hpp"
@@ -12,13 +16,18 @@ namespace {
 
 constexpr std::size_t k_buffer = 64U << 10;
 
+bool message_color = false;
+
 }  // namespace
 
 void note(std::string_view message) {
-  const std::string line = "runctl: " + base::printable(message, 4000) + "\n";
+  const char* const name = message_color ? "\033[1;31mrunctl:\033[0m " : "runctl: ";
+  const std::string line = name + base::printable(message, 4000) + "\n";
   // There is nowhere to report that standard error cannot be written to.
   [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
 }
+
+void set_message_color(bool on) { message_color = on; }
 
 bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }
 
@@ -36,17 +45,28 @@ std::string human_count(std::uint64_t count) {
   return digits;
 }
 
+std::string counted(std::uint64_t count, const char* one, const char* many) {
+  return human_count(count) + " " + (count == 1 ? one : many);
+}
+
 DataOutput::DataOutput(const std::string& path) {
-  if (!path.empty()) file_ = std::make_unique<base::AtomicFile>(path);
+  if (path.empty()) return;
+  name_ = path;
+  std::error_code failure;
+  const std::filesystem::file_status status = std::filesystem::status(path, failure);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+    device_ = base::FileDescriptor(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!device_) base::throw_errno(path + ": cannot be written", errno);
+    return;
+  }
+  const std::filesystem::path target = std::filesystem::weakly_canonical(path, failure);
+  file_ = std::make_unique<base::AtomicFile>(failure ? path : target.string());
 }
 
 void DataOutput::write(std::string_view bytes) {
   if (buffer_.size() + bytes.size() > k_buffer) flush();
   if (bytes.size() >= k_buffer) {
-    if (file_)
-      file_->write(bytes);
-    else
-      base::write_all(STDOUT_FILENO, bytes, "standard output");
+    pass_on(bytes);
   } else {
     buffer_ += bytes;
   }
@@ -58,11 +78,16 @@ void DataOutput::finish() {
 }
 
 void DataOutput::flush() {
-  if (file_)
-    file_->write(buffer_);
-  else
-    base::write_all(STDOUT_FILENO, buffer_, "standard output");
+  pass_on(buffer_);
   buffer_.clear();
+}
+
+void DataOutput::pass_on(std::string_view bytes) {
+  if (file_) {
+    file_->write(bytes);
+  } else {
+    base::write_all(device_ ? device_.get() : STDOUT_FILENO, bytes, name_);
+  }
 }
 
 }  // namespace runctl::cmd

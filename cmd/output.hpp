@@ -10,6 +10,9 @@
 
 namespace runctl::cmd {
 
+// Whether messages are coloured.
+void set_message_color(bool on);
+
 // "runctl: MESSAGE" and a newline on standard error, in one write; foreign control characters made harmless.
 void note(std::string_view message);
 
@@ -20,11 +23,14 @@ bool stderr_is_terminal();
 std::string human_bytes(std::uint64_t bytes);
 // "198,031".
 std::string human_count(std::uint64_t count);
+// "1 batch", "2 batches".
+std::string counted(std::uint64_t count, const char* one, const char* many);
 
 // Buffered data: to standard output, or to a file that appears whole at the end or not at all.
 class DataOutput {
  public:
-  // An empty path is standard output.
+  // An empty path is standard output. A pipe or device of that name is written to as it is, and a link is
+  // followed.
   explicit DataOutput(const std::string& path);
 
   void write(std::string_view bytes);
@@ -33,8 +39,11 @@ class DataOutput {
 
  private:
   void flush();
+  void pass_on(std::string_view bytes);
 
   std::string buffer_;
+  std::string name_ = "standard output";
+  base::FileDescriptor device_;
   std::unique_ptr<base::AtomicFile> file_;
 };
 

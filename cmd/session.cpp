@@ -32,6 +32,8 @@ std::unique_ptr<store::ObjectStore> open_store(const Setting& setting) {
 }  // namespace
 
 Session::Session(const GlobalFlags& flags) : settings_(resolve(flags)), store_(open_store(settings_.store)) {
+  set_message_color(settings_.color == When::always ||
+                    (settings_.color == When::automatic && stderr_is_terminal()));
   index_path_ = settings_.index.value.empty() ? default_index(store_->url()) : settings_.index.value;
 }
 
@@ -46,8 +48,8 @@ std::optional<index::Index> Session::index_for_reading() const {
 void Session::report_traffic() const {
   if (!settings_.verbose) return;
   const store::Traffic traffic = store_->traffic();
-  note(fmt::format("{} requests, {} read, {} written", traffic.requests, human_bytes(traffic.bytes_read),
-                   human_bytes(traffic.bytes_written)));
+  note(fmt::format("{}, {} read, {} written", counted(traffic.requests, "request", "requests"),
+                   human_bytes(traffic.bytes_read), human_bytes(traffic.bytes_written)));
 }
 
 }  // namespace runctl::cmd

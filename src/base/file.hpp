@@ -54,6 +54,8 @@ class AtomicFile {
   AtomicFile& operator=(const AtomicFile&) = delete;
 
   void write(std::string_view bytes);
+  // For those who write the file by its name.
+  [[nodiscard]] const std::string& temporary_path() const { return temporary_; }
 
   enum class Replace { yes, no };
   // Makes the file durable and gives it its name. With Replace::no a file of that name is left as it is;

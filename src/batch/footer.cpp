@@ -228,7 +228,7 @@ class FooterDecoder {
     }
     const auto columns = reader.number<std::uint32_t>();
     const bool sane = runs_ <= k_max_runs && frames_ <= k_max_frames && traces_ <= runs_ &&
-                      texts_ <= k_max_runs * 4 && tags_ <= k_max_runs * 4 && fields_ <= k_max_runs * 4;
+                      texts_ <= k_max_items && tags_ <= k_max_items && fields_ <= k_max_items;
     if (!reader.ok() || !sane) corrupt("the footer's counts are out of range");
     for (std::uint32_t i = 0; i < columns; ++i) {
       const auto tag = reader.number<std::uint32_t>();

@@ -64,7 +64,8 @@ inline constexpr std::uint8_t k_has_error = 4;
 
 // What a reader accepts at most, so that a small object cannot make it allocate much.
 inline constexpr std::uint32_t k_max_runs = 1U << 20;
-inline constexpr std::uint32_t k_max_frames = 1U << 13;
+inline constexpr std::uint32_t k_max_frames = 1U << 15;
+inline constexpr std::uint32_t k_max_items = 1U << 22;  // of texts, of tags and of fields
 inline constexpr std::uint64_t k_max_frame_raw = 16U << 20;
 inline constexpr std::uint64_t k_max_text_bytes = 64U << 20;
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "base/bytes.hpp"
 #include "base/error.hpp"
+#include "base/time.hpp"
 #include "batch/footer.hpp"
 #include "batch/format.hpp"
 
@@ -51,8 +51,12 @@ bool is_batch_key(const std::string& key) {
   rest.remove_suffix(k_batch_suffix.size());
   const std::size_t slash = rest.find('/');
   if (slash == std::string_view::npos) return false;
+  const std::string_view group = rest.substr(0, slash);
   const std::string_view hash = rest.substr(slash + 1);
-  return hash.size() == 64 && base::from_hex(hash).has_value();
+  const auto time = base::parse_iso_time(group);
+  const bool day = time && base::day_text(*time) == group;
+  return (day || group == k_mixed_group) && hash.size() == 64 &&
+         hash.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
 }  // namespace runctl::batch

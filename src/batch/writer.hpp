@@ -76,6 +76,7 @@ class Writer {
   PendingBatch finish();
 
  private:
+  [[nodiscard]] bool at_limit() const;
   void add_split(std::string_view json);
   void flush_frame();
   std::uint64_t next_frame_target();

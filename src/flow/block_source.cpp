@@ -69,7 +69,13 @@ void BlockSource::read_input(std::size_t input) {
     while (true) {
       const std::size_t filled = text.size();
       text.resize(std::max(k_block, filled + k_block / 4));
-      const std::size_t got = inputs_[input].read({text.data() + filled, text.size() - filled});
+      std::size_t got = 0;
+      try {
+        got = inputs_[input].read({text.data() + filled, text.size() - filled});
+      } catch (const base::Error&) {
+        text.resize(filled);  // what was read before the fault stands
+        throw;
+      }
       text.resize(filled + got);
       text_bytes_ += got;
       if (got == 0) break;

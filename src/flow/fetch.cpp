@@ -21,8 +21,10 @@ using base::ErrorKind;
 // request.
 constexpr std::size_t k_window_runs = 1024;
 constexpr std::uint64_t k_window_bytes = 16U << 20;
-// A larger run is printed while it is read.
+// A larger run is printed while it is read; and one that is split over frames has fields that can be read
+// alone.
 constexpr std::uint64_t k_streamed_run = 4U << 20;
+constexpr std::uint64_t k_split_run = 1U << 20;
 // Frames that lie no further apart are read in one range: the bytes between cost less than a request.
 constexpr std::uint64_t k_range_gap = 64U << 10;
 constexpr std::uint64_t k_range_max = 4U << 20;
@@ -97,13 +99,17 @@ void Fetcher::get_trace(const std::string& trace_id) {
   fetch(wanted);
 }
 
+bool Fetcher::is_alone(std::uint64_t length) const {
+  return length > (options_.fields.empty() ? k_streamed_run : k_split_run);
+}
+
 void Fetcher::fetch(const std::vector<Wanted>& wanted) {
   for (std::size_t begin = 0; begin < wanted.size();) {
     std::uint64_t bytes = 0;
     std::size_t end = begin;
     while (end < wanted.size() && end - begin < k_window_runs) {
       const std::uint64_t length = wanted[end].versions.empty() ? 0 : wanted[end].versions.front().length;
-      if (length > k_streamed_run || bytes + length > k_window_bytes) break;
+      if (is_alone(length) || bytes + length > k_window_bytes) break;
       bytes += length;
       ++end;
     }
@@ -212,16 +218,25 @@ void Fetcher::read_ranges(const std::vector<store::Range>& ranges, const RangeBy
 
 void Fetcher::read_bytes(std::int64_t batch, std::uint64_t raw_offset, std::uint64_t length,
                          const PieceSink& sink) {
-  for (const run::Frame& frame : index_.frames(batch, raw_offset, length)) {
-    const store::Range range{key_of(batch), frame.offset, frame.stored};
-    store_.read({&range, 1}, [&](std::size_t, std::string bytes) {
-      std::string raw;
-      try {
-        raw = batch::decompress_frame(bytes, frame.raw);
-      } catch (const Error& error) {
-        fail_corrupt(batch, error.what());
+  const std::vector<run::Frame> frames = index_.frames(batch, raw_offset, length);
+  for (std::size_t begin = 0; begin < frames.size();) {
+    // Frames of one run lie behind one another: as many as may be are one range.
+    store::Range range{key_of(batch), frames[begin].offset, frames[begin].stored};
+    std::size_t end = begin + 1;
+    while (end < frames.size() && range.length + frames[end].stored <= k_range_max)
+      range.length += frames[end++].stored;
+    store_.read({&range, 1}, [&](std::size_t, const std::string& bytes) {
+      for (; begin < end; ++begin) {
+        const run::Frame& frame = frames[begin];
+        std::string raw;
+        try {
+          raw = batch::decompress_frame(
+              std::string_view(bytes).substr(frame.offset - range.offset, frame.stored), frame.raw);
+        } catch (const Error& error) {
+          fail_corrupt(batch, error.what());
+        }
+        sink(overlap(frame, raw, raw_offset, length));
       }
-      sink(overlap(frame, raw, raw_offset, length));
     });
   }
 }
@@ -238,11 +253,22 @@ std::string Fetcher::assemble(const index::Location& location) {
 // line, and nothing can follow it.
 void Fetcher::fetch_alone(const Wanted& wanted) {
   const index::Location& location = wanted.versions.front();
-  if (wanted.exact && options_.fields.empty()) {
+  const bool sure = wanted.exact || names_itself(location, wanted.id);
+  if (sure && options_.fields.empty()) {
     stream_run(location);
-  } else if (!wanted.exact || !stream_fields(location)) {
+  } else if (!sure || !stream_fields(location)) {
     emit_or_report(wanted, assemble(location));
   }
+}
+
+// Whether the run's own id is `id`, as far as the index knows where it stands.
+bool Fetcher::names_itself(const index::Location& location, const std::string& id) {
+  const auto place = index_.field(location.run, "id");
+  if (!place || place->length < 2) return false;
+  std::string value;
+  read_bytes(location.batch, location.raw_offset + place->offset, place->length,
+             [&value](std::string_view piece) { value += piece; });
+  return run::unescape(std::string_view(value).substr(1, value.size() - 2)) == id;
 }
 
 void Fetcher::emit_or_report(const Wanted& wanted, std::string json) {

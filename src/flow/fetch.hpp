@@ -53,6 +53,8 @@ class Fetcher {
   void fetch(const std::vector<Wanted>& wanted);
   void fetch_together(const std::vector<Wanted>& wanted, std::size_t begin, std::size_t end);
   void fetch_alone(const Wanted& wanted);
+  [[nodiscard]] bool is_alone(std::uint64_t length) const;
+  bool names_itself(const index::Location& location, const std::string& id);
   bool stream_fields(const index::Location& location);
   void stream_run(const index::Location& location);
   using RangeBytes = std::function<void(std::size_t index, const std::string& bytes)>;

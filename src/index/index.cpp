@@ -96,19 +96,28 @@ Index::Index(Index&&) noexcept = default;
 Index& Index::operator=(Index&&) noexcept = default;
 Index::~Index() = default;
 
+// An index appears with all its tables at once: several processes may want to make the same one, and a switch
+// to WAL does not wait for its turn.
+void Index::create(const std::string& path) {
+  base::make_directories(std::filesystem::absolute(path).parent_path().string());
+  base::AtomicFile file(path);
+  {
+    Database database(file.temporary_path(), Database::Mode::create);
+    create_schema(database);
+  }
+  file.commit(base::AtomicFile::Replace::no);
+}
+
 std::optional<Index> Index::open(const std::string& path, const std::string& store_url, Access access) {
   struct stat status {};
   const bool there = ::stat(path.c_str(), &status) == 0;
   if (access == Access::read && !there) return std::nullopt;
   if (there && S_ISDIR(status.st_mode))
     throw Error(ErrorKind::usage, path + ": is a directory; --index takes a file");
-  if (!there) base::make_directories(std::filesystem::absolute(path).parent_path().string());
+  if (!there) create(path);
   {
-    Database database(path, access == Access::read ? Database::Mode::read : Database::Mode::create);
-    if (access == Access::write)
-      prepare_schema(database, path);
-    else
-      check_schema(database, path);
+    Database database(path, Database::Mode::read);
+    check_schema(database, path);
   }
   auto tables =
       std::make_unique<Tables>(path, access == Access::read ? Database::Mode::read : Database::Mode::write);

@@ -90,6 +90,8 @@ class Index {
   Status status();
 
  private:
+  static void create(const std::string& path);
+
   struct Tables;
   explicit Index(std::unique_ptr<Tables> tables);
   std::unique_ptr<Tables> tables_;

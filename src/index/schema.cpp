@@ -124,22 +124,15 @@ void check_schema(Database& database, const std::string& path) {
   check_owner(database.number("PRAGMA application_id"), database.number("PRAGMA user_version"), path);
 }
 
-void prepare_schema(Database& database, const std::string& path) {
-  if (database.number("PRAGMA user_version") == 0 &&
-      database.number("SELECT count(*) FROM sqlite_schema") == 0) {
-    // Both must come before the first table. Setting the journal waits for no one, so it is tried in the
-    // transaction's shadow: whoever loses the race finds the tables made.
-    database.execute("PRAGMA page_size = 8192");
-    database.execute("PRAGMA journal_mode = WAL");
-    Transaction transaction(database);
-    if (database.number("SELECT count(*) FROM sqlite_schema") == 0) {
-      database.execute(k_tables);
-      database.execute(fmt::format("PRAGMA application_id = {}", k_application_id).c_str());
-      database.execute(fmt::format("PRAGMA user_version = {}", k_schema_version).c_str());
-    }
-    transaction.commit();
-  }
-  check_schema(database, path);
+void create_schema(Database& database) {
+  // Both must come before the first table.
+  database.execute("PRAGMA page_size = 8192");
+  database.execute("PRAGMA journal_mode = WAL");
+  Transaction transaction(database);
+  database.execute(k_tables);
+  database.execute(fmt::format("PRAGMA application_id = {}", k_application_id).c_str());
+  database.execute(fmt::format("PRAGMA user_version = {}", k_schema_version).c_str());
+  transaction.commit();
 }
 
 }  // namespace runctl::index

@@ -12,11 +12,10 @@ inline constexpr int k_application_id = 0x72756E63;
 // PRAGMA user_version: raised with every change of the tables.
 inline constexpr int k_schema_version = 1;
 
-// Makes the tables where the file is new. Throws Error(usage) where the file is another program's, or the
-// index of a newer version.
-void prepare_schema(Database& database, const std::string& path);
+// Makes the tables of a new file.
+void create_schema(Database& database);
 
-// Like prepare_schema, for a file that must not be changed: throws where it has no tables yet.
+// Throws Error(usage) where the file is another program's, or the index of a newer version.
 void check_schema(Database& database, const std::string& path);
 
 }  // namespace runctl::index

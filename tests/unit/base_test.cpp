@@ -62,8 +62,9 @@ TEST_CASE("SHA-256 and HMAC give the published digests") {
 TEST_CASE("UTF-8 is judged as RFC 3629 says") {
   CHECK(base::utf8_sequence_length("\xC3\xA9") == 2);
   CHECK(base::utf8_sequence_length("\xF0\x9F\x98\x80") == 4);
-  for (const char* const wrong : {"\x80", "\xC0\x80", "\xC1\xBF", "\xE0\x80\x80", "\xED\xA0\x80", "\xF0\x80\x80\x80",
-                                  "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xE2\x82", "\xFF"}) {
+  for (const char* const wrong :
+       {"\x80", "\xC0\x80", "\xC1\xBF", "\xE0\x80\x80", "\xED\xA0\x80", "\xF0\x80\x80\x80",
+        "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xE2\x82", "\xFF"}) {
     CAPTURE(base::to_hex(wrong));
     CHECK(base::utf8_sequence_length(wrong) == 0);
   }

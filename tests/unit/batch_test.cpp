@@ -63,7 +63,8 @@ std::string ndjson_of(const std::string& object, const run::Table& table) {
 // Text that compresses about as real runs do.
 std::string words(tests::Random& random, std::size_t bytes) {
   std::string text;
-  while (text.size() < bytes) text += "word" + std::to_string(random.below(3000)) + (random.below(9) == 0 ? ". " : " ");
+  while (text.size() < bytes)
+    text += "word" + std::to_string(random.below(3000)) + (random.below(9) == 0 ? ". " : " ");
   return text;
 }
 
@@ -73,8 +74,9 @@ std::string sample_runs(std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) {
     const std::string id = run::uuid_text(run::id_of_text("run " + std::to_string(i)));
     const std::string root = run::uuid_text(run::id_of_text("run " + std::to_string(i / 7 * 7)));
-    ndjson += "{\"id\":\"" + id + "\",\"trace_id\":\"" + (i % 5 == 0 ? "elsewhere" : root) + "\",\"name\":\"step " +
-              std::to_string(i % 4) + "\",\"run_type\":\"tool\",\"start_time\":" + std::to_string(1714952580 + i) +
+    ndjson += "{\"id\":\"" + id + "\",\"trace_id\":\"" + (i % 5 == 0 ? "elsewhere" : root) +
+              "\",\"name\":\"step " + std::to_string(i % 4) +
+              "\",\"run_type\":\"tool\",\"start_time\":" + std::to_string(1714952580 + i) +
               ",\"end_time\":" + std::to_string(1714952581 + 2 * i) + (i % 3 == 0 ? ",\"error\":\"e\"" : "") +
               (i % 2 == 0 ? ",\"tags\":[\"a\",\"b" + std::to_string(i % 3) + "\"]" : "") + ",\"inputs\":\"" +
               words(random, 200 + random.below(3000)) + "\"}\n";
@@ -85,8 +87,13 @@ std::string sample_runs(std::size_t count) {
 }  // namespace
 
 TEST_CASE("numbers come back from their columns") {
-  const std::vector<std::vector<std::uint64_t>> columns = {
-      {}, {0}, {0, 0, 0}, {7}, {1000000, 3000000, 0}, {1, 2, 0xFFFFFFFFFFFFFFFF}, std::vector<std::uint64_t>(5000, 42)};
+  const std::vector<std::vector<std::uint64_t>> columns = {{},
+                                                           {0},
+                                                           {0, 0, 0},
+                                                           {7},
+                                                           {1000000, 3000000, 0},
+                                                           {1, 2, 0xFFFFFFFFFFFFFFFF},
+                                                           std::vector<std::uint64_t>(5000, 42)};
   for (const auto& numbers : columns) {
     CHECK(batch::decode_numbers(batch::encode_numbers(numbers), numbers.size()) == numbers);
   }
@@ -101,7 +108,8 @@ TEST_CASE("a batch says of its runs what was said in them") {
   REQUIRE(batches.size() == 1);
   const std::string object = object_of(batches[0]);
   CHECK(object.size() == batches[0].size);
-  CHECK(batches[0].key == "runs/v1/2024-05-05/" + base::to_hex(base::as_bytes(base::sha256(object))) + ".ndjson.zst");
+  CHECK(batches[0].key ==
+        "runs/v1/2024-05-05/" + base::to_hex(base::as_bytes(base::sha256(object))) + ".ndjson.zst");
   CHECK(batch::is_batch_key(batches[0].key));
   const run::Table table = read_table(object);
   CHECK(ndjson_of(object, table) == ndjson);
@@ -120,7 +128,7 @@ TEST_CASE("a batch says of its runs what was said in them") {
 }
 
 TEST_CASE("a batch of any size is indexed by at most two reads") {
-  for (const std::size_t count : {1, 50, 3000, 12000}) {
+  for (const std::size_t count : {1U, 50U, 3000U, 12000U}) {
     int reads = 0;
     read_table(object_of(batches_of(sample_runs(count)).front()), &reads);
     CHECK(reads <= 2);
@@ -147,8 +155,8 @@ TEST_CASE("frames have the size that one read should have") {
 TEST_CASE("a large run is cut at its fields, and its fields are found") {
   tests::Random random(5);
   const std::string inputs = "\"" + words(random, 3U << 20) + "\"";
-  const std::string json =
-      "{\"id\":\"big\",\"inputs\":" + inputs + ",\"metadata\":{\"k\":1},\"outputs\":\"" + words(random, 1U << 20) + "\"}";
+  const std::string json = "{\"id\":\"big\",\"inputs\":" + inputs + ",\"metadata\":{\"k\":1},\"outputs\":\"" +
+                           words(random, 1U << 20) + "\"}";
   const std::string ndjson = "{\"id\":\"before\"}\n" + json + "\n{\"id\":\"after\"}\n";
   const std::string object = object_of(batches_of(ndjson).front());
   const run::Table table = read_table(object);
@@ -169,11 +177,31 @@ TEST_CASE("a batch is cut when it is full and when the day changes in order") {
     return "{\"id\":\"" + id + "\",\"start_time\":\"" + time + "\"}\n";
   };
   CHECK(batches_of(at("a", "2024-01-01") + at("b", "2024-01-01T23:59") + at("c", "2024-01-02")).size() == 2);
-  const auto unordered = batches_of(at("a", "2024-01-02T05:00") + at("b", "2024-01-02T04:00") + at("c", "2024-01-03"));
+  const auto unordered =
+      batches_of(at("a", "2024-01-02T05:00") + at("b", "2024-01-02T04:00") + at("c", "2024-01-03"));
   REQUIRE(unordered.size() == 1);
   CHECK(unordered[0].key.starts_with("runs/v1/mixed/"));
   CHECK(batches_of(at("a", "2024-01-02T05:00") + "{\"id\":\"b\"}\n").at(0).key.starts_with("runs/v1/mixed/"));
   CHECK(batches_of(sample_runs(100), 20000).size() > 5);
+}
+
+TEST_CASE("no batch grows beyond what a reader accepts") {
+  std::string tags = "[\"\"";
+  for (std::size_t i = 1; i < run::k_max_tags; ++i) tags += ",\"\"";
+  std::string ndjson;
+  for (std::size_t i = 0; i < batch::k_max_items / run::k_max_tags + 10; ++i) {
+    ndjson += "{\"id\":\"" + std::to_string(i) + "\",\"tags\":" + tags + "]}\n";
+  }
+  std::size_t runs = 0;
+  for (const batch::Batch& batch : batches_of(ndjson)) runs += read_table(object_of(batch)).size();
+  CHECK(runs == batch::k_max_items / run::k_max_tags + 10);
+
+  // Fields just large enough for frames of their own make as many frames as a run of a size can.
+  std::string fields = "{\"id\":\"f\"";
+  for (int i = 0; i < 700; ++i)
+    fields += ",\"k" + std::to_string(i) + "\":\"" + std::string(128U << 10, 'x') + "\"";
+  const auto batches = batches_of(fields + "}\n" + fields + "}\n", 1U << 30);
+  CHECK(read_table(object_of(batches.front())).size() > 0);
 }
 
 TEST_CASE("every cut of a batch is noticed") {

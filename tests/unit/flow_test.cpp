@@ -8,7 +8,8 @@ using namespace runctl;
 namespace {
 
 // All runs of the inputs, and all faults as "INPUT:LINE".
-std::pair<std::vector<std::string>, std::vector<std::string>> read_all(const std::vector<std::string>& paths) {
+std::pair<std::vector<std::string>, std::vector<std::string>> read_all(
+    const std::vector<std::string>& paths) {
   std::vector<flow::Input> inputs;
   for (const std::string& path : paths) inputs.emplace_back(path);
   base::ThreadPool pool(2);
@@ -18,7 +19,8 @@ std::pair<std::vector<std::string>, std::vector<std::string>> read_all(const std
   while (const auto parsed = source.next()) {
     for (const run::Record& record : parsed->block->records) runs.emplace_back(record.json);
     for (const run::Reject& reject : parsed->block->rejects) {
-      faults.push_back(std::to_string(parsed->input) + ":" + std::to_string(parsed->first_line + reject.line));
+      faults.push_back(std::to_string(parsed->input) + ":" +
+                       std::to_string(parsed->first_line + reject.line));
     }
   }
   return {runs, faults};

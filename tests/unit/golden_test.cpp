@@ -1,5 +1,5 @@
-// Batches of format v1 as the first version wrote them. Every later version must read them and find the same; never
-// replace these files.
+// Batches of format v1 as the first version wrote them. Every later version must read them and find the same;
+// never replace these files.
 #include <doctest/doctest.h>
 
 #include "base/error.hpp"
@@ -17,12 +17,13 @@ TEST_CASE("frozen batches are readable for ever") {
     const std::string object = tests::read_whole(stem + ".ndjson.zst");
     const std::string expected_stored = tests::read_whole(stem + ".expected.zst");
     REQUIRE(!object.empty());
-    const run::Table table = batch::read_table(object.size(), [&](std::uint64_t offset, std::uint64_t length) {
-      return object.substr(offset, length);
-    });
+    const run::Table table = batch::read_table(
+        object.size(),
+        [&](std::uint64_t offset, std::uint64_t length) { return object.substr(offset, length); });
     std::string ndjson;
     for (const run::Frame& frame : table.frames) {
-      ndjson += batch::decompress_frame(std::string_view(object).substr(frame.offset, frame.stored), frame.raw);
+      ndjson +=
+          batch::decompress_frame(std::string_view(object).substr(frame.offset, frame.stored), frame.raw);
     }
     std::string expected(ndjson.size() + 1, '\0');
     batch::StreamDecompressor stream;

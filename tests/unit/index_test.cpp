@@ -1,9 +1,10 @@
+#include "index/index.hpp"
+
 #include <doctest/doctest.h>
 
 #include <map>
 
 #include "base/error.hpp"
-#include "index/index.hpp"
 #include "index/postings.hpp"
 #include "index/schema.hpp"
 #include "support.hpp"
@@ -14,7 +15,9 @@ namespace {
 
 constexpr const char* k_store = "file:///store";
 
-index::Index open(const std::string& path) { return std::move(*index::Index::open(path, k_store, index::Index::Access::write)); }
+index::Index open(const std::string& path) {
+  return std::move(*index::Index::open(path, k_store, index::Index::Access::write));
+}
 
 // A table of small runs, `names` of which have equal ids where the texts are equal.
 run::Table table_of(const std::vector<std::pair<std::string, std::string>>& ids_and_bytes) {
@@ -39,7 +42,7 @@ run::Table table_of(const std::vector<std::pair<std::string, std::string>>& ids_
 TEST_CASE("postings are found in any number of segments") {
   const tests::TemporaryDirectory directory;
   index::Database database(directory / "p.sqlite", index::Database::Mode::create);
-  index::prepare_schema(database, "p.sqlite");
+  index::create_schema(database);
   index::Postings postings(database, index::PostingKind::id);
   std::map<std::uint64_t, std::vector<std::uint32_t>> model;
   tests::Random random(1);
@@ -56,7 +59,8 @@ TEST_CASE("postings are found in any number of segments") {
   }
   CHECK(database.number("SELECT max(level) FROM segment") == 2);
   CHECK(database.number("SELECT count(*) FROM segment") <= 21);
-  CHECK(database.number("SELECT count(*) FROM block") == database.number("SELECT count(*) FROM segment_block"));
+  CHECK(database.number("SELECT count(*) FROM block") ==
+        database.number("SELECT count(*) FROM segment_block"));
   for (auto& [key, rows] : model) {
     std::vector<std::uint32_t> found;
     postings.find(key, [&found](std::uint32_t r) { found.push_back(r); });
@@ -126,7 +130,8 @@ TEST_CASE("ids that a program counts up do not slow the index down") {
     runs.emplace_back(id, std::to_string(i));
   }
   index.add({"runs/v1/mixed/x", 1, 1}, table_of(runs));
-  for (int i = 0; i < 5000; i += 100) CHECK(index.find(run::id_of_text(runs[static_cast<std::size_t>(i)].first)).size() == 1);
+  for (int i = 0; i < 5000; i += 100)
+    CHECK(index.find(run::id_of_text(runs[static_cast<std::size_t>(i)].first)).size() == 1);
 }
 
 TEST_CASE("an index knows whose it is") {

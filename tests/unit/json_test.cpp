@@ -1,9 +1,10 @@
-#include <doctest/doctest.h>
+#include "run/json.hpp"
 
-#include <nlohmann/json.hpp>
+#include <doctest/doctest.h>
 #include <simdjson.h>
 
-#include "run/json.hpp"
+#include <nlohmann/json.hpp>
+
 #include "support.hpp"
 
 using namespace runctl;
@@ -24,9 +25,9 @@ Verdict verdict_of(std::string_view text) {
 }  // namespace
 
 TEST_CASE("valid JSON is found valid") {
-  for (const char* const text :
-       {"{}", "[]", "0", "-0", "1.0", "1e400", "18446744073709551617", "\"\"", "\"\\ud800\"", "true", "[1,[2,{\"a\":[]}]]",
-        "{\"a\":{\"a\":1,\"a\":2}}", "[ 1 , 2 ]", "\"\xF0\x9F\x98\x80\"", "{\"\":\"\\u0000\"}"}) {
+  for (const char* const text : {"{}", "[]", "0", "-0", "1.0", "1e400", "18446744073709551617", "\"\"",
+                                 "\"\\ud800\"", "true", "[1,[2,{\"a\":[]}]]", "{\"a\":{\"a\":1,\"a\":2}}",
+                                 "[ 1 , 2 ]", "\"\xF0\x9F\x98\x80\"", "{\"\":\"\\u0000\"}"}) {
     CAPTURE(text);
     CHECK(verdict_of(text) == Verdict::valid);
   }
@@ -37,10 +38,11 @@ TEST_CASE("what breaks the grammar is found where it breaks") {
     const char* text;
     std::size_t end;
   };
-  for (const Case& c : {Case{"{\"a\":trux}", 8}, Case{"[1,]", 3}, Case{"[01]", 2}, Case{"[1.]", 3}, Case{"[+1]", 1},
-                        Case{"{\"a\" 1}", 5}, Case{"{,}", 1}, Case{"{\"a\":1,}", 7}, Case{"[\"\\x\"]", 2},
-                        Case{"[\"\\u12g4\"]", 2}, Case{"[\"\t\"]", 2}, Case{"[\"\xFF\"]", 2}, Case{"[1}", 2},
-                        Case{"{]", 1}, Case{"[nul]", 4}, Case{"[\"\xED\xA0\x80\"]", 2}}) {
+  for (const Case& c :
+       {Case{"{\"a\":trux}", 8}, Case{"[1,]", 3}, Case{"[01]", 2}, Case{"[1.]", 3}, Case{"[+1]", 1},
+        Case{"{\"a\" 1}", 5}, Case{"{,}", 1}, Case{"{\"a\":1,}", 7}, Case{"[\"\\x\"]", 2},
+        Case{"[\"\\u12g4\"]", 2}, Case{"[\"\t\"]", 2}, Case{"[\"\xFF\"]", 2}, Case{"[1}", 2}, Case{"{]", 1},
+        Case{"[nul]", 4}, Case{"[\"\xED\xA0\x80\"]", 2}}) {
     CAPTURE(c.text);
     run::JsonScanner scanner;
     const run::Scan scan = scanner.scan(c.text);
@@ -92,13 +94,16 @@ TEST_CASE("different strings stay different when escapes are resolved") {
 TEST_CASE("indenting changes white space between tokens and nothing else") {
   const std::string text = R"({"a":[1.0,18446744073709551617,{}],"b":"x: {,}\"","c":[ ]})";
   CHECK(run::indent(text) ==
-        "{\n  \"a\": [\n    1.0,\n    18446744073709551617,\n    {}\n  ],\n  \"b\": \"x: {,}\\\"\",\n  \"c\": []\n}");
+        "{\n  \"a\": [\n    1.0,\n    18446744073709551617,\n    {}\n  ],\n  \"b\": \"x: {,}\\\"\",\n  "
+        "\"c\": []\n}");
 }
 
-// Mutated texts: the scanner must agree with two parsers that others keep, wherever those decide by the grammar alone.
+// Mutated texts: the scanner must agree with two parsers that others keep, wherever those decide by the
+// grammar alone.
 TEST_CASE("the verdict agrees with other parsers on mutated texts") {
   const std::string seeds[] = {R"({"id":"a","n":[1,-2.5e3,true],"s":"x\"\\\u00e9y","o":{"k":null}})",
-                               R"([{"a":"é"},[],{},"",0.1,false])", R"({"t":"\ud83d\ude00","deep":[[[[{"x":[1]}]]]]})"};
+                               R"([{"a":"é"},[],{},"",0.1,false])",
+                               R"({"t":"\ud83d\ude00","deep":[[[[{"x":[1]}]]]]})"};
   const std::string alphabet = "{}[]\",:\\ 0123456789eE+-.tfnul\xC3\xA9\x01";
   tests::Random random(7);
   simdjson::dom::parser fast;
@@ -109,9 +114,15 @@ TEST_CASE("the verdict agrees with other parsers on mutated texts") {
       const std::size_t at = random.below(text.size());
       const char c = alphabet[random.below(alphabet.size())];
       switch (random.below(3)) {
-        case 0: text[at] = c; break;
-        case 1: text.insert(at, 1, c); break;
-        default: text.erase(at, 1); break;
+        case 0:
+          text[at] = c;
+          break;
+        case 1:
+          text.insert(at, 1, c);
+          break;
+        default:
+          text.erase(at, 1);
+          break;
       }
     }
     CAPTURE(text);

@@ -1,9 +1,10 @@
+#include "run/reader.hpp"
+
 #include <doctest/doctest.h>
 
 #include <string>
 #include <vector>
 
-#include "run/reader.hpp"
 #include "support.hpp"
 
 using namespace runctl;
@@ -57,17 +58,21 @@ Found read_in_pieces(const std::string& text, const std::vector<std::size_t>& cu
   return found;
 }
 
-Found read_whole(const std::string& text, std::size_t max_run = k_no_limit) { return read_in_pieces(text, {}, max_run); }
+Found read_whole(const std::string& text, std::size_t max_run = k_no_limit) {
+  return read_in_pieces(text, {}, max_run);
+}
 
 }  // namespace
 
 TEST_CASE("one form of input is as good as another") {
-  const std::vector<std::string> runs = {R"({"id":"a","n":1})", R"({"id":"b","n":[1,{"x":2}]})", R"({"id":"c"})"};
+  const std::vector<std::string> runs = {R"({"id":"a","n":1})", R"({"id":"b","n":[1,{"x":2}]})",
+                                         R"({"id":"c"})"};
   const std::string a = runs[0], b = runs[1], c = runs[2];
   for (const std::string& text :
-       {a + "\n" + b + "\n" + c + "\n", a + "\n" + b + "\n" + c, "\xEF\xBB\xBF" + a + "\r\n\r\n" + b + "\r\n\n" + c,
-        "[" + a + "," + b + "," + c + "]", "[\n  " + a + ",\n  " + b + ",\n  " + c + "\n]\n", a + b + c,
-        a + " " + b + "\n\n" + c, "[" + a + "]\n[" + b + "," + c + "]"}) {
+       {a + "\n" + b + "\n" + c + "\n", a + "\n" + b + "\n" + c,
+        "\xEF\xBB\xBF" + a + "\r\n\r\n" + b + "\r\n\n" + c, "[" + a + "," + b + "," + c + "]",
+        "[\n  " + a + ",\n  " + b + ",\n  " + c + "\n]\n", a + b + c, a + " " + b + "\n\n" + c,
+        "[" + a + "]\n[" + b + "," + c + "]"}) {
     CAPTURE(text);
     const Found found = read_whole(text);
     CHECK(found.runs == runs);
@@ -82,21 +87,25 @@ TEST_CASE("a pretty-printed run becomes one line") {
 }
 
 TEST_CASE("a broken line is named with its place, and those around it stand") {
-  const Found found = read_whole("{\"id\":\"a\"}\n  {\"id\":tru}  \n{\"id\":\"b\"}\nnonsense\n{\"id\":\"c\"} x\n{\"id\":1}\n7\n");
+  const Found found = read_whole(
+      "{\"id\":\"a\"}\n  {\"id\":tru}  \n{\"id\":\"b\"}\nnonsense\n{\"id\":\"c\"} x\n{\"id\":1}\n7\n");
   CHECK(found.runs == std::vector<std::string>{"{\"id\":\"a\"}", "{\"id\":\"b\"}"});
   REQUIRE(found.faults.size() == 5);
   CHECK(found.faults[0] ==
         "2:12: invalid JSON: a value is misspelt: true, false and null are the only words |  {\"id\":tru}  ");
   CHECK(found.faults[1].starts_with("4:2: invalid JSON"));
-  CHECK(found.faults[2] == "5:12: invalid JSON: something other than a run follows on the line |{\"id\":\"c\"} x");
+  CHECK(found.faults[2] ==
+        "5:12: invalid JSON: something other than a run follows on the line |{\"id\":\"c\"} x");
   CHECK(found.faults[3] == "6:0: \"id\" must be a string |{\"id\":1}");
   CHECK(found.faults[4] == "7:0: a run is a JSON object, this is a number |7");
 }
 
 TEST_CASE("a line that was cut takes no other with it") {
-  for (const char* const cut : {"{\"id\":\"x\"", "{\"id\":\"x\",", "{\"id\":", "{\"id\":\"x", "{\"id\":\"x\",\"l\":[", "{"}) {
+  for (const char* const cut :
+       {"{\"id\":\"x\"", "{\"id\":\"x\",", "{\"id\":", "{\"id\":\"x", "{\"id\":\"x\",\"l\":[", "{"}) {
     CAPTURE(cut);
-    const Found found = read_whole("{\"id\":\"a\"}\n" + std::string(cut) + "\n{\"id\":\"b\"}\n{\"id\":\"c\"}\n");
+    const Found found =
+        read_whole("{\"id\":\"a\"}\n" + std::string(cut) + "\n{\"id\":\"b\"}\n{\"id\":\"c\"}\n");
     CHECK(found.runs == std::vector<std::string>{"{\"id\":\"a\"}", "{\"id\":\"b\"}", "{\"id\":\"c\"}"});
     REQUIRE(found.faults.size() == 1);
     CHECK(found.faults[0].starts_with("2:"));
@@ -145,11 +154,14 @@ TEST_CASE("a run over the limit is passed over, however long") {
 
 TEST_CASE("where the blocks are cut changes nothing") {
   const std::string texts[] = {
-      "{\"id\":\"a\"}\n{\"id\":tru}\n{\"id\":\"b\",\"t\":\"\xC3\xA9\xF0\x9F\x98\x80\"}\n\n{\"id\":\"c\"\n{\"id\":\"d\"}\n",
+      "{\"id\":\"a\"}\n{\"id\":tru}\n{\"id\":\"b\",\"t\":\"\xC3\xA9\xF0\x9F\x98\x80\"}\n\n{\"id\":\"c\"\n{"
+      "\"id\":\"d\"}\n",
       "[{\"id\":\"a\"},\n {\"id\":tru}, {\"id\":\"b\"},{\"id\":1}]\n[ ]",
       "{\n \"id\": \"a\"\n}\n{\n \"id\": 01\n}\n{\n \"id\": \"b\"\n}\n",
-      "\xEF\xBB\xBF{\"id\":\"a\"}{\"id\":\"b\"}\r\n{\"id\":\"c\"} x\r\n" + std::string(7, '\0') + "{\"id\":\"d\"}",
-      "[{\"id\":\"a\"},{\"id\":\"b\"", "{\"id\":\"a\"}\n{\"id\":\"" + std::string(60, 'y') + "\"}\n{\"id\":\"b\"}\n"};
+      "\xEF\xBB\xBF{\"id\":\"a\"}{\"id\":\"b\"}\r\n{\"id\":\"c\"} x\r\n" + std::string(7, '\0') +
+          "{\"id\":\"d\"}",
+      "[{\"id\":\"a\"},{\"id\":\"b\"",
+      "{\"id\":\"a\"}\n{\"id\":\"" + std::string(60, 'y') + "\"}\n{\"id\":\"b\"}\n"};
   tests::Random random(11);
   for (const std::string& text : texts) {
     for (const std::size_t max_run : {k_no_limit, std::size_t{50}}) {

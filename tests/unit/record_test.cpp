@@ -1,9 +1,10 @@
+#include "run/record.hpp"
+
 #include <doctest/doctest.h>
 
 #include <set>
 
 #include "base/hash.hpp"
-#include "run/record.hpp"
 
 using namespace runctl;
 
@@ -44,11 +45,16 @@ TEST_CASE("the known fields of a run are read") {
 }
 
 TEST_CASE("a field of a wrong type is named") {
-  const std::pair<const char*, const char*> cases[] = {
-      {R"({"id":1})", "\"id\""},          {R"({"id":null})", "\"id\""},       {R"({"name":[]})", "\"name\""},
-      {R"({"tags":"x"})", "\"tags\""},    {R"({"tags":["x",1]})", "\"tags\""}, {R"({"error":true})", "\"error\""},
-      {R"({"metadata":[]})", "\"metadata\""}, {R"({"start_time":{}})", "\"start_time\""},
-      {R"({"end_time":"soon"})", "\"end_time\""}, {R"({"id":"a","i\u0064":"b"})", "twice"}};
+  const std::pair<const char*, const char*> cases[] = {{R"({"id":1})", "\"id\""},
+                                                       {R"({"id":null})", "\"id\""},
+                                                       {R"({"name":[]})", "\"name\""},
+                                                       {R"({"tags":"x"})", "\"tags\""},
+                                                       {R"({"tags":["x",1]})", "\"tags\""},
+                                                       {R"({"error":true})", "\"error\""},
+                                                       {R"({"metadata":[]})", "\"metadata\""},
+                                                       {R"({"start_time":{}})", "\"start_time\""},
+                                                       {R"({"end_time":"soon"})", "\"end_time\""},
+                                                       {R"({"id":"a","i\u0064":"b"})", "twice"}};
   for (const auto& [json, word] : cases) {
     CAPTURE(json);
     CHECK(read(json)->reason.find(word) != std::string::npos);
@@ -74,8 +80,9 @@ TEST_CASE("a UUID is itself in either case, any other text is hashed") {
   const auto id = run::parse_uuid("36F0BC15-b5dc-5c24-981f-2ee876c2581a");
   REQUIRE(id.has_value());
   CHECK(*id == run::id_of_text("36f0bc15-b5dc-5c24-981f-2ee876c2581a"));
-  for (const char* const text : {"", "36f0bc15b5dc5c24981f2ee876c2581a", "36f0bc15-b5dc-5c24-981f-2ee876c2581",
-                                 "36f0bc15-b5dc-5c24-981f-2ee876c2581g", "36f0bc15_b5dc-5c24-981f-2ee876c2581a"}) {
+  for (const char* const text :
+       {"", "36f0bc15b5dc5c24981f2ee876c2581a", "36f0bc15-b5dc-5c24-981f-2ee876c2581",
+        "36f0bc15-b5dc-5c24-981f-2ee876c2581g", "36f0bc15_b5dc-5c24-981f-2ee876c2581a"}) {
     CAPTURE(text);
     CHECK_FALSE(run::parse_uuid(text).has_value());
   }

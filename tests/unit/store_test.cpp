@@ -15,7 +15,8 @@ store::PutResult put(store::ObjectStore& store, const std::string& key, const st
   return store.put(key, parts, base::sha256(bytes));
 }
 
-std::string get(store::ObjectStore& store, const std::string& key, std::uint64_t offset, std::uint64_t length) {
+std::string get(store::ObjectStore& store, const std::string& key, std::uint64_t offset,
+                std::uint64_t length) {
   const store::Range range{key, offset, length};
   std::string got;
   store.read({&range, 1}, [&got](std::size_t, std::string bytes) { got = std::move(bytes); });
@@ -68,7 +69,8 @@ TEST_CASE("a range that is not there is an error, not a short answer") {
 TEST_CASE("a listing is whole, sorted, and names objects only") {
   const tests::TemporaryDirectory directory;
   const auto store = store::open_directory(directory.path());
-  for (const char* const key : {"runs/v1/b/2", "runs/v1/a/1", "runs/v1/a-b/1", "other/1"}) put(*store, key, "x");
+  for (const char* const key : {"runs/v1/b/2", "runs/v1/a/1", "runs/v1/a-b/1", "other/1"})
+    put(*store, key, "x");
   tests::write_whole(directory / "runs/v1/a/.1.0123.tmp", "half");
   std::vector<std::string> keys;
   store->list("runs/v1/", [&keys](const store::ObjectInfo& info) { keys.push_back(info.key); });
