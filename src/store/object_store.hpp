@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/hash.hpp"
 
@@ -17,7 +18,7 @@ namespace runctl::store {
 // leading '/', and made of [A-Za-z0-9._-] segments other than "." and "..".
 struct ObjectInfo {
   std::string key;
-  std::uint64_t size = 0;       // bytes
+  std::uint64_t size = 0;        // bytes
   std::int64_t modified_ns = 0;  // when the store took it, ns since 1970-01-01T00:00:00Z
 };
 
@@ -68,6 +69,11 @@ class ObjectStore {
   // Every object whose key starts with `prefix`, in ascending key order (bytewise). A listing that the
   // store cannot complete throws: a short listing is never returned as a whole one.
   virtual void list(const std::string& prefix, const std::function<void(const ObjectInfo&)>& visit) = 0;
+
+  // The names directly under `prefix` (empty, or ending in '/') that objects lie below: for "runs/v1/" the
+  // days that hold a batch. In ascending order; complete, or it throws. Lets days be listed
+  // in parallel.
+  virtual std::vector<std::string> list_groups(const std::string& prefix) = 0;
 
   // Removes the object; true where it was there.
   virtual bool remove(const std::string& key) = 0;
