@@ -1,4 +1,5 @@
-// Bytes are std::string (owned) and std::string_view (borrowed). This header reads and writes numbers in them.
+// Bytes are std::string (owned) and std::string_view (borrowed). This header reads and writes numbers in
+// them.
 #pragma once
 
 #include <bit>

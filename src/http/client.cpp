@@ -93,7 +93,6 @@ Failure failure_of(CURLcode code) {
   switch (code) {
     case CURLE_OK:
       return Failure::none;
-    case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_URL_MALFORMAT:
       return Failure::bad_url;
     case CURLE_COULDNT_RESOLVE_HOST:
@@ -551,7 +550,9 @@ Network& Client::network() {
 Response Client::perform(Request request) {
   Flight flight(*this);
   flight.start(0, std::move(request));
-  return flight.wait().response;
+  for (;;) {
+    if (auto landing = flight.wait_for(std::chrono::hours{1})) return std::move(landing->response);
+  }
 }
 
 Flight::Flight(Client& client) : network_(client.network()), mailbox_(std::make_shared<Mailbox>()) {}
@@ -578,9 +579,10 @@ void Flight::start(std::size_t tag, Request request) {
   network_.submit(std::move(transfer));
 }
 
-Landing Flight::wait() {
+std::optional<Landing> Flight::wait_for(std::chrono::milliseconds limit) {
   std::unique_lock lock(mailbox_->mutex);
-  mailbox_->arrived.wait(lock, [this] { return !mailbox_->landed.empty(); });
+  if (!mailbox_->arrived.wait_for(lock, limit, [this] { return !mailbox_->landed.empty(); }))
+    return std::nullopt;
   Landing landing = std::move(mailbox_->landed.front());
   mailbox_->landed.pop_front();
   --under_way_;

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "http/message.hpp"
@@ -60,8 +61,9 @@ class Flight {
   // Hands the request to the network thread. `tag` comes back with its response.
   void start(std::size_t tag, Request request);
 
-  // The next response; waits for it. At least one request must be under way.
-  Landing wait();
+  // The next response, for which it waits; absent where none came within `limit`. At least one request must
+  // be under way.
+  std::optional<Landing> wait_for(std::chrono::milliseconds limit);
 
   [[nodiscard]] std::size_t under_way() const { return under_way_; }
 

@@ -71,7 +71,7 @@ void S3Exchange::ask_all(std::span<const S3Call> calls, std::size_t window, cons
       ++next;
       continue;
     }
-    http::Landing landing = flight.wait();
+    http::Landing landing = wait(flight);
     const S3Call& call = calls[landing.tag];
     Attempt& attempt = attempts[landing.tag];
     count(call, landing.response);
@@ -82,6 +82,15 @@ void S3Exchange::ask_all(std::span<const S3Call> calls, std::size_t window, cons
       flight.start(landing.tag, std::move(again));
     } else {
       sink(landing.tag, {std::move(landing.response), attempt.sent});
+    }
+  }
+}
+
+http::Landing S3Exchange::wait(http::Flight& flight) const {
+  for (;;) {
+    if (auto landing = flight.wait_for(milliseconds{100})) return std::move(*landing);
+    if (options_.interrupted && options_.interrupted()) {
+      throw base::Error(base::ErrorKind::interrupted, "interrupted");
     }
   }
 }

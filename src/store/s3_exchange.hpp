@@ -49,6 +49,7 @@ struct S3ExchangeOptions {
   http::RetryPolicy retry;
   std::function<std::int64_t()> now;            // seconds since 1970
   std::function<void(const std::string&)> log;  // one line for each retry, without secrets; may be empty
+  std::function<bool()> interrupted;            // asked while it waits; may be empty
 };
 
 // May be used from several threads at once.
@@ -74,6 +75,7 @@ class S3Exchange {
  private:
   struct Attempt;
 
+  http::Landing wait(http::Flight& flight) const;
   http::Request signed_request(const S3Call& call, Attempt& attempt);
   // How long to wait before the call is made again; absent: the answer is the caller's.
   std::optional<std::chrono::milliseconds> judge(const S3Call& call, Attempt& attempt,

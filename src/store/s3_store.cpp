@@ -64,7 +64,8 @@ class BucketStore final : public S3Store {
         conditional_create_(options.conditional_create),
         client_(client_options(options, settings_)),
         credentials_(credential_cache(options)),
-        exchange_({settings_, credentials_, options.retry, now_seconds, options.log}, client_) {}
+        exchange_({settings_, credentials_, options.retry, now_seconds, options.log, options.interrupted},
+                  client_) {}
 
   PutResult put(const std::string& key, std::span<const std::string_view> parts,
                 const base::Sha256Digest& digest) override;

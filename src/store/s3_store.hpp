@@ -30,6 +30,8 @@ struct S3Options {
   std::uint64_t multipart_threshold = 64ULL << 20;  // bytes; larger objects go up in parts
   std::uint64_t part_size = 32ULL << 20;        // bytes, at least 5 MiB on AWS; grows to keep 10,000 parts
   std::function<void(const std::string&)> log;  // a line for each retry (-v), without secrets
+  std::function<bool()> interrupted;            // asked ten times a second during a wait: true ends the call
+                                                // with Error(interrupted); may be empty
   Environment environment = process_environment();
 };
 
