@@ -103,7 +103,7 @@ http::Request S3Exchange::signed_request(const S3Call& call, Attempt& attempt) {
   http::Request out;
   out.method = call.method;
   out.url = target.url;
-  if (!call.query.empty()) out.url += "?" + sigv4::canonical_query(call.query);
+  if (!call.query.empty()) out.url.append("?").append(sigv4::canonical_query(call.query));
   out.headers = call.headers;
   out.headers.emplace_back("host", target.host);
   out.headers.emplace_back("x-amz-content-sha256", call.payload_hash);
@@ -136,9 +136,9 @@ std::optional<milliseconds> S3Exchange::judge(const S3Call& call, Attempt& attem
   const ServiceError error = parse_service_error(response);
   if (follow_region(attempt, response, error) || follow_clock(attempt, response, error) ||
       renew_credentials(call, attempt, response, error)) {
-    note(fmt::format("{} {}: status {}{}: corrected, asked again", call.method,
-                     context_of(call, attempt).subject, response.status,
-                     error.code.empty() ? "" : " " + base::printable(error.code, 60)));
+    note(fmt::format("{} {}: status {}{}{}: corrected, asked again", call.method,
+                     context_of(call, attempt).subject, response.status, error.code.empty() ? "" : " ",
+                     base::printable(error.code, 60)));
     return milliseconds{0};
   }
   // An error, or nothing that makes sense, under status 200 stands for a 500.
@@ -202,7 +202,7 @@ RequestContext S3Exchange::context_of(const S3Call& call, const Attempt& attempt
   RequestContext out;
   out.method = call.method;
   out.bucket = options_.settings.bucket;
-  out.subject = "s3://" + out.bucket + (call.key.empty() ? "" : "/" + call.key);
+  out.subject = fmt::format("s3://{}{}{}", out.bucket, call.key.empty() ? "" : "/", call.key);
   out.endpoint = endpoint_.custom().empty() ? "https://" + endpoint_.target("", attempt.region).host
                                             : endpoint_.custom();
   out.region = attempt.region;

@@ -80,7 +80,7 @@ std::map<std::string, std::string> canonical_headers(const Pairs& headers) {
   std::map<std::string, std::string> out;
   for (const auto& [name, value] : headers) {
     const auto [entry, is_new] = out.try_emplace(lower(name), trimmed(value));
-    if (!is_new) entry->second += "," + trimmed(value);
+    if (!is_new) entry->second.append(",").append(trimmed(value));
   }
   return out;
 }
@@ -101,7 +101,7 @@ std::string scope_text(const Scope& scope, std::int64_t seconds) {
 
 std::string signature(const std::string& text, const Keys& keys, const Scope& scope, std::int64_t seconds) {
   const std::string day = http::format_compact_time(seconds).substr(0, 8);
-  base::Sha256Digest key = base::hmac_sha256("AWS4" + keys.secret_access_key, day);
+  base::Sha256Digest key = base::hmac_sha256(fmt::format("AWS4{}", keys.secret_access_key), day);
   for (const std::string_view step :
        {std::string_view(scope.region), std::string_view(scope.service), k_terminator}) {
     key = base::hmac_sha256(base::as_bytes(key), step);
@@ -138,7 +138,7 @@ std::string canonical_query(const Pairs& query) {
   std::string out;
   for (const auto& [name, value] : encoded) {
     if (!out.empty()) out += '&';
-    out += name + "=" + value;
+    out.append(name).append("=").append(value);
   }
   return out;
 }
@@ -146,7 +146,7 @@ std::string canonical_query(const Pairs& query) {
 std::string canonical_request(const Request& request, const Rules& rules) {
   const auto headers = canonical_headers(request.headers);
   std::string lines;
-  for (const auto& [name, value] : headers) lines += name + ":" + value + "\n";
+  for (const auto& [name, value] : headers) lines.append(name).append(":").append(value).append("\n");
   return fmt::format("{}\n{}\n{}\n{}\n{}\n{}", request.method, canonical_path(request.path, rules.path),
                      canonical_query(request.query), lines, signed_names(headers), request.payload_hash);
 }

@@ -55,9 +55,10 @@ std::map<std::string, std::function<std::unique_ptr<ObjectStore>()>> factories()
 }
 
 void on_every_store(const std::function<void(ObjectStore&)>& test) {
-  for (const auto& [name, open] : factories()) {
+  for (const auto& each : factories()) {
+    const std::string& name = each.first;
     CAPTURE(name);
-    const auto opened = open();
+    const auto opened = each.second();
     test(*opened);
   }
 }
