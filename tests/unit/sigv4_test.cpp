@@ -4,7 +4,6 @@
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -18,9 +17,10 @@ namespace sigv4 = runctl::store::sigv4;
 using Pairs = std::vector<std::pair<std::string, std::string>>;
 
 std::string value_of(const Pairs& headers, const std::string& name) {
-  const auto found =
-      std::find_if(headers.begin(), headers.end(), [&](const auto& h) { return h.first == name; });
-  return found == headers.end() ? "" : found->second;
+  for (const auto& [each, value] : headers) {
+    if (each == name) return value;
+  }
+  return {};
 }
 
 std::string signature_of(const Pairs& headers) {
