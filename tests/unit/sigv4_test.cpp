@@ -111,7 +111,7 @@ sigv4::Request post(Pairs headers = {}, std::string_view body = {}) {
 
 std::string suite_signature(sigv4::Request request, const std::string& token = {},
                             sigv4::TokenRule rule = sigv4::TokenRule::sign) {
-  request.headers.insert(request.headers.begin(), {"Host", "example.amazonaws.com"});
+  request.headers.emplace_back("Host", "example.amazonaws.com");
   const sigv4::Keys keys{"AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", token};
   return signature_of(sigv4::sign_headers(request, keys, {"us-east-1", "service"}, k_suite_time,
                                           {sigv4::PathRule::normalized, rule}));
