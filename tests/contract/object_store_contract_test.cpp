@@ -243,6 +243,22 @@ TEST_CASE("several threads at once") {
   });
 }
 
+TEST_CASE("a listing longer than a server's page") {
+  on_every_store([](ObjectStore& s) {
+    constexpr int count = 1003;  // S3 sends a thousand at a time
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 8; ++t) {
+      threads.emplace_back([&s, t] {
+        for (int i = t; i < count; i += 8) put(s, fmt::format("many/{:04}", i), "x");
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    const std::vector<std::string> keys = keys_under(s, "many/");
+    REQUIRE(keys.size() == count);
+    for (int i = 0; i < count; ++i) CHECK(keys[static_cast<std::size_t>(i)] == fmt::format("many/{:04}", i));
+  });
+}
+
 TEST_CASE("a large object") {
   on_every_store([](ObjectStore& s) {
     const std::string bytes = pseudo_random((12 << 20) + 17);
