@@ -106,6 +106,8 @@ class Listing {
 
   void visit_group(const XmlElement& prefixes) {
     std::string group = decoded(prefixes.text_of("Prefix"));
+    // Some servers repeat a group at the head of the next page.
+    if (!group.empty() && group == last_group_) return;
     check(group, last_group_);
     if (sink_.group) sink_.group(std::move(group));
   }
