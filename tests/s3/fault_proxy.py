@@ -27,7 +27,8 @@ the proxy. SCRIPT is JSON, a list of rules; the first rule whose `match` fits a 
     "silent": true          never answer
     "garbage": true         answer with something that is not HTTP
 
-LOG gets one JSON line for each request: its number, method, path, Range, status, and whether a rule acted.
+LOG gets one JSON line for each request: its number, method, path, Range, Expect, status, and whether a
+rule acted.
 As a module: FaultProxy(upstream, rules) is a context manager with .url and .requests.
 """
 import http.client
@@ -202,9 +203,9 @@ class FaultProxy(socketserver.ThreadingTCPServer):
 
     def note(self, method, path, headers, status, faulty):
         with self.lock:
-            ranges = next((v for n, v in headers.items() if n.lower() == "range"), None)
-            entry = {"n": len(self.requests) + 1, "method": method, "path": path, "range": ranges,
-                     "status": status, "fault": faulty}
+            lower = {n.lower(): v for n, v in headers.items()}
+            entry = {"n": len(self.requests) + 1, "method": method, "path": path, "range": lower.get("range"),
+                     "expect": lower.get("expect"), "status": status, "fault": faulty}
             self.requests.append(entry)
             if self.log:
                 print(json.dumps(entry), file=self.log, flush=True)

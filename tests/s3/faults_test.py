@@ -84,6 +84,7 @@ class FaultCase(unittest.TestCase):
         secret = (env or os.environ).get("AWS_SECRET_ACCESS_KEY", os.environ["AWS_SECRET_ACCESS_KEY"])
         self.assertNotIn(secret.encode(), done.stderr + done.stdout)
         self.assertNotIn(b"Signature=", done.stderr)
+        self.assertEqual([r for r in done.requests if r["expect"]], [])  # it would cost a second an upload
         if done.returncode != OK and not flags:
             self.assertEqual(done.stderr.count(b"\n"), 1, done.stderr)
         return done
