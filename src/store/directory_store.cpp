@@ -103,6 +103,19 @@ class DirectoryStore final : public ObjectStore {
     }
   }
 
+  std::vector<std::string> list_groups(const std::string& prefix) override {
+    std::vector<std::string> groups;
+    list(prefix, [&](const ObjectInfo& object) {
+      const std::string_view rest = std::string_view(object.key).substr(prefix.size());
+      const std::size_t slash = rest.find('/');
+      if (slash == std::string_view::npos) return;
+      const std::string_view group = rest.substr(0, slash);
+      if (groups.empty() || groups.back() != group) groups.emplace_back(group);
+    });
+    std::sort(groups.begin(), groups.end());
+    return groups;
+  }
+
   bool remove(const std::string& key) override {
     const std::string path = path_of(key);
     if (::unlink(path.c_str()) == 0) return true;

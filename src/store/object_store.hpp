@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/hash.hpp"
 
@@ -68,6 +69,11 @@ class ObjectStore {
   // Every object whose key starts with `prefix`, in ascending key order (bytewise). A listing that the
   // store cannot complete throws: a short listing is never returned as a whole one.
   virtual void list(const std::string& prefix, const std::function<void(const ObjectInfo&)>& visit) = 0;
+
+  // The names directly under `prefix` (empty, or ending in '/') that objects lie below: for "runs/v1/" the
+  // days that hold a batch. In ascending order; complete, or it throws. Lets days be listed
+  // in parallel.
+  virtual std::vector<std::string> list_groups(const std::string& prefix) = 0;
 
   // Removes the object; true where it was there.
   virtual bool remove(const std::string& key) = 0;
