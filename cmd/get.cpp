@@ -2,14 +2,19 @@
 #include <fmt/format.h>
 
 #include <iostream>
+#include <set>
+
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "base/time.hpp"
 #include "command.hpp"
 #include "flow/fetch.hpp"
 #include "ids.hpp"
 #include "output.hpp"
 #include "run/json.hpp"
 #include "session.hpp"
+#include "sync.hpp"
 
 namespace runctl::cmd {
 
@@ -25,6 +30,7 @@ struct Options {
   std::string output;
   bool pretty = false;
   bool all_versions = false;
+  bool no_sync = false;
 };
 
 class GetCommand {
@@ -33,14 +39,20 @@ class GetCommand {
       : options_(options), session_(globals), out_(options.output) {}
 
   int run() {
-    std::optional<index::Index> index = session_.index_for_reading();
-    if (!index) {
-      throw base::Error(base::ErrorKind::not_found,
-                        session_.index_path() + ": there is no index of " + session_.store().url() +
-                            " yet; 'runctl index rebuild' makes it from the store");
+    index_ = session_.index_for_reading();
+    if (!index_) {
+      if (options_.no_sync) {
+        throw base::Error(base::ErrorKind::not_found,
+                          session_.index_path() + ": there is no index of " + session_.store().url() +
+                              " yet; 'runctl index sync' makes it from the store");
+      }
+      sync({});
     }
-    flow::Fetcher fetcher(session_.store(), *index, {options_.fields, options_.all_versions}, events());
-    if (!options_.trace.empty()) fetcher.get_trace(options_.trace);
+    flow::Fetcher fetcher(session_.store(), *index_, {options_.fields, options_.all_versions}, events());
+    if (!options_.trace.empty()) {
+      if (index_->find_trace(run::id_of_text(options_.trace)).empty()) sync({});
+      fetcher.get_trace(options_.trace);
+    }
     std::vector<std::string> ids;
     for (const std::string& id : options_.ids) {
       if (id == "-")
@@ -48,14 +60,61 @@ class GetCommand {
       else
         ids.push_back(id);
     }
-    if (!ids.empty()) fetcher.get(ids);
+    get(fetcher, ids);
     out_.finish();
-    session_.report_traffic();
+    report_traffic();
     if (!all_whole_) return base::exit_status(base::ErrorKind::corrupt);
     return all_found_ ? 0 : base::exit_status(base::ErrorKind::not_found);
   }
 
  private:
+  // Before an id is said to be missing, the index is made to agree with the store: first the day that a
+  // time-ordered id tells, then, once, all of it.
+  void get(flow::Fetcher& fetcher, const std::vector<std::string>& ids) {
+    std::vector<std::string> unknown = unknown_of(ids);
+    std::set<std::string> days;
+    for (const std::string& id : unknown) {
+      const auto milliseconds = run::uuid_v7_milliseconds(run::id_of_text(id));
+      if (milliseconds) days.insert(base::day_text(*milliseconds * 1000));
+    }
+    if (days.size() == 1) {
+      flow::SyncScope scope;
+      scope.only = *days.begin();
+      sync(scope);
+      unknown = unknown_of(unknown);
+    }
+    if (!unknown.empty()) sync({});
+    fetcher.get(ids);
+  }
+
+  std::vector<std::string> unknown_of(const std::vector<std::string>& ids) {
+    std::vector<std::string> unknown;
+    for (const std::string& id : ids) {
+      if (index_->find(run::id_of_text(id)).empty()) unknown.push_back(id);
+    }
+    return unknown;
+  }
+
+  void sync(const flow::SyncScope& scope) {
+    if (options_.no_sync || synced_) return;
+    index::Index index = session_.index_for_writing();
+    sync_index(session_, index, scope);
+    synced_ = !scope.only;
+    if (!index_) index_ = session_.index_for_reading();
+  }
+
+  // On standard error: standard output holds the runs and nothing else.
+  void report_traffic() const {
+    if (!session_.settings().json) {
+      session_.report_traffic();
+      return;
+    }
+    const store::Traffic traffic = session_.store().traffic();
+    const nlohmann::ordered_json json = {
+        {"requests", traffic.requests}, {"bytes_read", traffic.bytes_read}, {"retries", traffic.retries}};
+    print_error_line(json.dump());
+  }
+
   flow::FetchEvents events() {
     flow::FetchEvents events;
     events.bytes = [this](std::string_view bytes, bool last) { print(bytes, last); };
@@ -86,22 +145,24 @@ class GetCommand {
     whole_.clear();
   }
 
-  static void read_ids(flow::Fetcher& fetcher, std::vector<std::string>& ids) {
+  void read_ids(flow::Fetcher& fetcher, std::vector<std::string>& ids) {
     std::string line;
     while (std::getline(std::cin, line)) {
       const std::size_t begin = line.find_first_not_of(" \t\r");
       if (begin == std::string::npos) continue;
       ids.push_back(id_of_line(line.substr(begin, line.find_last_not_of(" \t\r") - begin + 1)));
       if (ids.size() < k_ids_together) continue;
-      fetcher.get(ids);
+      get(fetcher, ids);
       ids.clear();
     }
   }
 
   const Options& options_;
   Session session_;
+  std::optional<index::Index> index_;
   DataOutput out_;
-  std::string whole_;  // the value that is to be indented
+  std::string whole_;    // the value that is to be indented
+  bool synced_ = false;  // with the whole store
   bool all_found_ = true;
   bool all_whole_ = true;
 };
@@ -124,6 +185,8 @@ void add_get(Program& program) {
       ->type_name("ID");
   command->add_flag("--all-versions", options->all_versions,
                     "Print every stored version of a run, the latest first");
+  command->add_flag("--no-sync", options->no_sync,
+                    "Do not look into the store for ids that the index does not know");
   command->add_flag("--pretty", options->pretty, "Indent the JSON; strings and numbers stay as stored");
   command->add_option("--output", options->output, "Write here instead of to standard output")
       ->type_name("FILE");

@@ -61,6 +61,7 @@ class IngestCommand {
   int run() {
     std::vector<flow::Input> inputs = open_inputs();
     if (!options_.rejects.empty()) rejects_ = std::make_unique<DataOutput>(options_.rejects);
+    if (!options_.flow.dry_run) session_.prepare_to_store();
     const auto started = std::chrono::steady_clock::now();
     const flow::IngestReport report = flow::ingest(
         std::move(inputs), session_.store(),

@@ -14,13 +14,24 @@ namespace {
 void add_globals(Program& program) {
   CLI::App& app = program.app;
   GlobalFlags& globals = program.globals;
-  app.add_option("--store", globals.store, "Where the runs are kept: a directory or file:///DIR")
+  app.add_option("--store", globals.store,
+                 "Where the runs are kept: a directory, file:///DIR or s3://BUCKET[/PREFIX]")
       ->type_name("URL");
   app.add_option("--index", globals.index,
                  "The index file (one for each store, below $XDG_STATE_HOME/runctl)")
       ->type_name("FILE");
   app.add_option("--config", globals.config, "The config file ($XDG_CONFIG_HOME/runctl/config.json)")
       ->type_name("FILE");
+  app.add_option("--endpoint-url", globals.endpoint_url, "S3: the server, where it is not that of AWS")
+      ->type_name("URL");
+  app.add_option("--region", globals.region, "S3: the region of the bucket")->type_name("NAME");
+  app.add_option("--profile", globals.profile, "S3: the profile of the shared AWS files to use")
+      ->type_name("NAME");
+  app.add_option("--addressing-style", globals.addressing_style, "S3: auto, path or virtual")
+      ->type_name("STYLE");
+  app.add_option("--ca-bundle", globals.ca_bundle, "S3: the certificate authorities to trust, a PEM file")
+      ->type_name("FILE");
+  app.add_flag("--no-sign-request", globals.no_sign_request, "S3: send no credentials, for public buckets");
   app.add_flag("--json", globals.json, "Print reports as one JSON object on standard output");
   app.add_flag("-q,--quiet", globals.quiet, "No summary and no progress: only faults and what was not found");
   app.add_flag("-v,--verbose", globals.verbose, "Tell more on standard error");
@@ -43,6 +54,7 @@ int run(int argc, char** argv) {
   add_ingest(program);
   add_get(program);
   add_index(program);
+  add_doctor(program);
   for (CLI::App* const command : program.app.get_subcommands(nullptr)) {
     command->footer("Global flags, as 'runctl --help' lists them, may stand before or behind the command.");
   }

@@ -27,6 +27,11 @@ void note(std::string_view message) {
   [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
 }
 
+void print_error_line(std::string_view line) {
+  const std::string whole = std::string(line) + "\n";
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, whole.data(), whole.size());
+}
+
 void set_message_color(bool on) { message_color = on; }
 
 bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }

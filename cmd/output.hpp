@@ -16,6 +16,9 @@ void set_message_color(bool on);
 // "runctl: MESSAGE" and a newline on standard error, in one write; foreign control characters made harmless.
 void note(std::string_view message);
 
+// A line on standard error for a program to read, as it is.
+void print_error_line(std::string_view line);
+
 // Whether standard error is a terminal.
 bool stderr_is_terminal();
 

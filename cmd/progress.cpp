@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "output.hpp"
 
@@ -44,7 +45,7 @@ void ProgressLine::update(std::uint64_t done, std::optional<std::uint64_t> all, 
         fmt::format("[{}{}] {:3.0f} %  ", std::string(full, '#'), std::string(k_bar - full, '.'), part * 100);
     line += detail;
     if (part > 0 && elapsed > 0.5) {
-      const auto left = static_cast<std::uint64_t>(elapsed / part - elapsed + 0.5);
+      const auto left = static_cast<std::uint64_t>(std::lround(elapsed / part - elapsed));
       line += fmt::format("  {}:{:02} left", left / 60, left % 60);
     }
   } else {

@@ -10,31 +10,51 @@ namespace runctl::cmd {
 
 namespace {
 
-std::unique_ptr<store::ObjectStore> open_store(const Setting& setting) {
-  const std::string& url = setting.value;
-  if (url.starts_with("file://")) {
-    const std::string path = url.substr(7);
-    if (!path.starts_with('/')) {
-      throw base::Error(
-          base::ErrorKind::usage,
-          fmt::format("{}: \"{}\" must name an absolute path: file:///DIR", setting.source, url));
-    }
-    return store::open_directory(path);
-  }
-  if (url.find("://") != std::string::npos) {
-    throw base::Error(
-        base::ErrorKind::usage,
-        fmt::format("{}: \"{}\" is no store: give a directory or file:///DIR", setting.source, url));
-  }
-  return store::open_directory(url);
-}
+// What the index remembers of the store.
+constexpr const char* k_conditional_create = "conditional_create";
 
 }  // namespace
 
-Session::Session(const GlobalFlags& flags) : settings_(resolve(flags)), store_(open_store(settings_.store)) {
+Session::Session(const GlobalFlags& flags) : settings_(resolve(flags)) {
+  open_store();
   set_message_color(settings_.color == When::always ||
                     (settings_.color == When::automatic && stderr_is_terminal()));
   index_path_ = settings_.index.value.empty() ? default_index(store_->url()) : settings_.index.value;
+}
+
+void Session::open_store() {
+  const std::string& url = settings_.store.value;
+  if (url.starts_with("s3://")) {
+    store::S3Options options;
+    options.url = url;
+    options.flags = settings_.s3;
+    options.sign = settings_.sign;
+    if (settings_.verbose) options.log = [](const std::string& line) { note(line); };
+    std::unique_ptr<store::S3Store> bucket = store::open_s3(std::move(options));
+    bucket_ = bucket.get();
+    store_ = std::move(bucket);
+    return;
+  }
+  const bool is_file_url = url.starts_with("file://");
+  const std::string path = is_file_url ? url.substr(7) : url;
+  if ((is_file_url && !path.starts_with('/')) || (!is_file_url && url.find("://") != std::string::npos)) {
+    throw base::Error(
+        base::ErrorKind::usage,
+        fmt::format("{}: \"{}\" is no store: give a directory, file:///DIR or s3://BUCKET[/PREFIX]",
+                    settings_.store.source, url));
+  }
+  store_ = store::open_directory(path);
+}
+
+void Session::prepare_to_store() {
+  if (bucket_ == nullptr) return;
+  index::Index index = index_for_writing();
+  std::optional<std::string> known = index.setting(k_conditional_create);
+  if (!known) {
+    known = bucket_->honours_conditional_create() ? "honoured" : "ignored";
+    index.set_setting(k_conditional_create, *known);
+  }
+  if (*known == "honoured") bucket_->trust_conditional_create();
 }
 
 index::Index Session::index_for_writing() const {

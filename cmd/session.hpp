@@ -8,6 +8,7 @@
 #include "index/index.hpp"
 #include "settings.hpp"
 #include "store/object_store.hpp"
+#include "store/s3_store.hpp"
 
 namespace runctl::cmd {
 
@@ -16,7 +17,9 @@ class Session {
   explicit Session(const GlobalFlags& flags);
 
   [[nodiscard]] const Settings& settings() const { return settings_; }
-  [[nodiscard]] store::ObjectStore& store() { return *store_; }
+  [[nodiscard]] store::ObjectStore& store() const { return *store_; }
+  // Null where the store is a directory.
+  [[nodiscard]] store::S3Store* bucket() { return bucket_; }
   [[nodiscard]] const std::string& index_path() const { return index_path_; }
 
   // Made where it is absent. Each call opens it anew: an index belongs to one thread.
@@ -24,12 +27,19 @@ class Session {
   // Absent where there is none yet.
   [[nodiscard]] std::optional<index::Index> index_for_reading() const;
 
+  // Before a command stores batches: asks a bucket once, and remembers in the index, whether it creates
+  // objects conditionally; where it does, a batch costs a request less.
+  void prepare_to_store();
+
   // With -v: what the store was asked for.
   void report_traffic() const;
 
  private:
   Settings settings_;
+  void open_store();
+
   std::unique_ptr<store::ObjectStore> store_;
+  store::S3Store* bucket_ = nullptr;
   std::string index_path_;
 };
 

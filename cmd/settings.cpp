@@ -65,7 +65,9 @@ class ConfigFile {
 
  private:
   void parse(const std::string& text) {
-    static constexpr std::array k_known = {"store", "index", "color", "progress"};
+    static constexpr std::array k_known = {"store",        "index",  "color",   "progress",
+                                           "endpoint_url", "region", "profile", "addressing_style",
+                                           "ca_bundle"};
     nlohmann::json document;
     try {
       document = nlohmann::json::parse(text);
@@ -117,6 +119,17 @@ Settings resolve(const GlobalFlags& flags) {
     settings.store.value = xdg_directory("XDG_DATA_HOME", ".local/share") + "/runctl/store";
   }
   settings.index = choose(flags.index, "--index", "RUNCTL_INDEX", config, "index", "");
+  const auto s3_flag = [&config](const std::optional<std::string>& flag, const char* name) {
+    if (flag) return *flag;
+    const auto value = config.find(name);
+    return value ? value->value : std::string();
+  };
+  settings.s3.endpoint_url = s3_flag(flags.endpoint_url, "endpoint_url");
+  settings.s3.region = s3_flag(flags.region, "region");
+  settings.s3.profile = s3_flag(flags.profile, "profile");
+  settings.s3.addressing_style = s3_flag(flags.addressing_style, "addressing_style");
+  settings.s3.ca_bundle = s3_flag(flags.ca_bundle, "ca_bundle");
+  if (flags.no_sign_request) settings.sign = store::SignRequests::no;
   settings.color = when_of(choose(flags.color, "--color", "RUNCTL_COLOR", config, "color", "auto"));
   // https://no-color.org: set and not empty means none, unless the user asks for it on the spot.
   if (environment("NO_COLOR") && !flags.color) settings.color = When::never;

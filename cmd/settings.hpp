@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "store/s3_settings.hpp"
+
 namespace runctl::cmd {
 
 enum class When { automatic, always, never };
@@ -16,6 +18,12 @@ struct GlobalFlags {
   std::optional<std::string> store;
   std::optional<std::string> index;
   std::optional<std::string> config;
+  std::optional<std::string> endpoint_url;
+  std::optional<std::string> region;
+  std::optional<std::string> profile;
+  std::optional<std::string> addressing_style;
+  std::optional<std::string> ca_bundle;
+  bool no_sign_request = false;
   std::optional<std::string> color;
   std::optional<std::string> progress;
   bool json = false;
@@ -30,8 +38,10 @@ struct Setting {
 };
 
 struct Settings {
-  Setting store;  // a URL or path, as it was given
-  Setting index;  // a path; empty: one of its own for each store, below the state directory
+  Setting store;      // a URL or path, as it was given
+  Setting index;      // a path; empty: one of its own for each store, below the state directory
+  store::S3Flags s3;  // what runctl itself was told; the rest is found where all AWS tools look
+  store::SignRequests sign = store::SignRequests::yes;
   When color = When::automatic;
   When progress = When::automatic;
   bool json = false;

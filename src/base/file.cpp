@@ -77,6 +77,8 @@ void make_directories(const std::string& directory) {
   if (failure) throw Error(ErrorKind::io, directory + ": cannot be made: " + failure.message());
 }
 
+bool is_temporary_name(const std::string& name) { return name.starts_with('.') && name.ends_with(".tmp"); }
+
 AtomicFile::AtomicFile(std::string path)
     : path_(std::move(path)),
       temporary_(temporary_name(path_)),

@@ -43,6 +43,9 @@ void write_all(int fd, std::string_view bytes, const std::string& path);
 // Makes `directory` and its parents with mode 0777 less the umask; throws Error(io).
 void make_directories(const std::string& directory);
 
+// Whether a file of this name is one that an AtomicFile is writing, or was when it was killed.
+bool is_temporary_name(const std::string& name);
+
 // A file that appears under its name whole or not at all: written beside its place, then renamed.
 class AtomicFile {
  public:

@@ -19,29 +19,39 @@ constexpr std::uint64_t k_tail = 128U << 10;
 
 }  // namespace
 
-run::Table read_table(std::uint64_t size, const ReadRange& read) {
+TableReader::TableReader(std::uint64_t size) : size_(size) {
   if (size == 0) throw Error(ErrorKind::corrupt, "the object is empty");
-  std::uint64_t tail_size = std::min(size, k_tail);
-  std::string tail = read(size - tail_size, tail_size);
-  auto layout = decode_layout(tail, size);
-  if (!layout) {
+  const std::uint64_t length = std::min(size, k_tail);
+  wanted_ = ByteRange{size - length, length};
+}
+
+void TableReader::give(std::string_view bytes) {
+  wanted_.reset();
+  tail_.insert(0, bytes);
+  if (!layout_) layout_ = decode_layout(tail_, size_);
+  if (!layout_) {
     // No writer makes so long a seek table; another's may be.
-    tail_size = std::min(size, k_skippable_head + (k_max_frames + 1) * k_seek_entry + k_seek_foot);
-    tail = read(size - tail_size, tail_size);
-    layout = decode_layout(tail, size);
-    if (!layout) throw Error(ErrorKind::corrupt, "the seek table is broken");
+    const std::uint64_t longest = k_skippable_head + (k_max_frames + 1) * k_seek_entry + k_seek_foot;
+    if (tail_.size() >= std::min(size_, longest)) throw Error(ErrorKind::corrupt, "the seek table is broken");
+    const std::uint64_t missing = std::min(size_, longest) - tail_.size();
+    wanted_ = ByteRange{size_ - tail_.size() - missing, missing};
+    return;
   }
-  const std::uint64_t tail_offset = size - tail_size;
-  if (layout->footer_offset >= tail_offset) {
-    const auto begin = static_cast<std::size_t>(layout->footer_offset - tail_offset);
-    return decode_footer(std::string_view(tail).substr(begin, layout->footer_size), *layout);
+  const std::uint64_t tail_offset = size_ - tail_.size();
+  if (layout_->footer_offset < tail_offset) {
+    // Only what the tail does not hold is fetched.
+    wanted_ = ByteRange{layout_->footer_offset, tail_offset - layout_->footer_offset};
+    return;
   }
-  if (layout->footer_size == 0) throw Error(ErrorKind::corrupt, "the footer is missing");
-  // Only what the tail does not hold is fetched.
-  const std::uint64_t missing = std::min(tail_offset - layout->footer_offset, layout->footer_size);
-  std::string footer = read(layout->footer_offset, missing);
-  footer += std::string_view(tail).substr(0, layout->footer_size - missing);
-  return decode_footer(footer, *layout);
+  const auto begin = static_cast<std::size_t>(layout_->footer_offset - tail_offset);
+  table_ = decode_footer(std::string_view(tail_).substr(begin, layout_->footer_size), *layout_);
+  tail_.clear();
+}
+
+run::Table read_table(std::uint64_t size, const ReadRange& read) {
+  TableReader reader(size);
+  while (const auto wanted = reader.wanted()) reader.give(read(wanted->offset, wanted->length));
+  return reader.take();
 }
 
 bool is_batch_key(const std::string& key) {

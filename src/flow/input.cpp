@@ -80,7 +80,7 @@ struct Input::State {
 
   // Puts more of the file behind what is unread; false at the end.
   bool fill() {
-    std::memmove(buffer.data(), unread.data(), unread.size());
+    if (!unread.empty()) std::memmove(buffer.data(), unread.data(), unread.size());
     const std::size_t kept = unread.size();
     ssize_t got = 0;
     do {

@@ -405,4 +405,19 @@ Status Index::status() {
   return {select.number(0), select.number(1), select.number(2), select.number(3)};
 }
 
+std::optional<std::string> Index::setting(std::string_view name) {
+  Statement select = tables_->database.prepare("SELECT value FROM setting WHERE name = ?1");
+  if (!select.bind_text(1, name).step()) return std::nullopt;
+  return std::string(select.bytes(0));
+}
+
+void Index::set_setting(std::string_view name, std::string_view value) {
+  Transaction transaction(tables_->database);
+  tables_->database.prepare("INSERT OR REPLACE INTO setting(name, value) VALUES(?1, ?2)")
+      .bind_text(1, name)
+      .bind_text(2, value)
+      .run();
+  transaction.commit();
+}
+
 }  // namespace runctl::index

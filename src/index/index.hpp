@@ -89,6 +89,10 @@ class Index {
 
   Status status();
 
+  // Small facts that belong to the index, such as when it was last made to agree with the store.
+  std::optional<std::string> setting(std::string_view name);
+  void set_setting(std::string_view name, std::string_view value);
+
  private:
   static void create(const std::string& path);
 

@@ -182,6 +182,30 @@ class DirectoryStore final : public ObjectStore {
 
 }  // namespace
 
+std::vector<std::string> directory_leftovers(const std::string& url, std::int64_t age_microseconds) {
+  std::vector<std::string> paths;
+  const std::string root = url.substr(std::string_view("file://").size());
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  std::error_code failure;
+  for (fs::recursive_directory_iterator entry(root, failure), end; !failure && entry != end;
+       entry.increment(failure)) {
+    struct stat status {};
+    if (!base::is_temporary_name(entry->path().filename().string()) ||
+        ::lstat(entry->path().c_str(), &status) != 0)
+      continue;
+    if ((nanoseconds(now) - nanoseconds(status.st_mtim)) / 1000 > age_microseconds)
+      paths.push_back(entry->path().string());
+  }
+  return paths;
+}
+
+void remove_leftovers(const std::vector<std::string>& paths) {
+  for (const std::string& path : paths) {
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) base::throw_errno(path, errno);
+  }
+}
+
 std::unique_ptr<ObjectStore> open_directory(const std::string& path) {
   return std::make_unique<DirectoryStore>(path);
 }

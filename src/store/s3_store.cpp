@@ -82,6 +82,7 @@ class BucketStore final : public S3Store {
   [[nodiscard]] std::string region() const override { return exchange_.region(); }
   [[nodiscard]] std::optional<std::int64_t> clock_offset() const override { return exchange_.clock_offset(); }
   bool honours_conditional_create() override;
+  void trust_conditional_create() override { conditional_create_ = ConditionalCreate::honoured; }
   std::vector<Upload> unfinished_uploads() override;
   void abort_upload(const Upload& upload) override;
 

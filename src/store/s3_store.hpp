@@ -49,6 +49,9 @@ class S3Store : public ObjectStore {
   // Puts a small object twice and removes it again. Needs the right to write and to delete.
   virtual bool honours_conditional_create() = 0;
 
+  // From now on puts rely on it: for those who know from an earlier probe.
+  virtual void trust_conditional_create() = 0;
+
   // Uploads in parts below the store's prefix that were begun and neither completed nor aborted; their parts
   // cost money. One of them may belong to a process that is at work right now.
   struct Upload {

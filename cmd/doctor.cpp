@@ -1,0 +1,199 @@
+// runctl doctor: check configuration, credentials, clock, store, index and leftovers.
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "base/error.hpp"
+#include "command.hpp"
+#include "output.hpp"
+#include "session.hpp"
+#include "store/directory_store.hpp"
+#include "sync.hpp"
+
+namespace runctl::cmd {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// A clock that is further off than this is refused by some servers (S3: 15 minutes), and worth a word before.
+constexpr std::int64_t k_clock_warning_seconds = 60;
+// A younger leftover may belong to a command that is at work.
+constexpr std::int64_t k_leftover_microseconds = std::int64_t{3600} * 1'000'000;
+
+enum class Verdict { ok, warning, failure };
+
+struct Finding {
+  std::string what;
+  Verdict verdict = Verdict::ok;
+  std::string text;
+};
+
+const char* name_of(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::ok:
+      return "ok";
+    case Verdict::warning:
+      return "warning";
+    case Verdict::failure:
+      return "failed";
+  }
+  return "";
+}
+
+class Doctor {
+ public:
+  Doctor(const GlobalFlags& globals, bool clear_leftovers) : session_(globals), clear_(clear_leftovers) {}
+
+  int run() {
+    configuration();
+    if (session_.bucket() != nullptr) bucket(*session_.bucket());
+    else directory();
+    index();
+    print();
+    session_.report_traffic();
+    return exit_status_;
+  }
+
+ private:
+  void say(const std::string& what, Verdict verdict, const std::string& text) { findings_.push_back({what, verdict, text}); }
+
+  // Runs a check; a failure is a finding, and the first one's kind is the exit status.
+  template <typename Check>
+  bool check(const std::string& what, Check check) {
+    try {
+      check();
+      return true;
+    } catch (const base::Error& error) {
+      say(what, Verdict::failure, error.what());
+      if (exit_status_ == 0) exit_status_ = base::exit_status(error.kind());
+      return false;
+    }
+  }
+
+  void configuration() {
+    const Settings& settings = session_.settings();
+    say("store", Verdict::ok, fmt::format("{}  ({})", session_.store().url(), settings.store.source));
+    say("index file", Verdict::ok, fmt::format("{}  ({})", session_.index_path(), settings.index.source));
+    if (session_.bucket() == nullptr) return;
+    const store::S3Settings& s3 = session_.bucket()->settings();
+    const auto value = [this](const char* what, const store::Setting& setting, const char* otherwise) {
+      say(what, Verdict::ok,
+          fmt::format("{}  ({})", setting.value.empty() ? otherwise : setting.value,
+                      setting.source.empty() ? "default" : setting.source));
+    };
+    value("endpoint", s3.endpoint_url, "that of AWS for the region");
+    value("region", s3.region, "us-east-1");
+    value("profile", s3.profile, "default");
+    value("addressing", s3.addressing_style, "auto");
+    value("authorities", s3.ca_bundle, "those of the system");
+  }
+
+  void bucket(store::S3Store& bucket) {
+    if (!check("credentials", [&] { say("credentials", Verdict::ok, "from " + bucket.credentials_source()); })) return;
+    const bool readable = check("readable", [&] {
+      const std::size_t groups = bucket.list_groups("runs/v1/").size();
+      say("readable", Verdict::ok, counted(groups, "group of batches", "groups of batches"));
+    });
+    if (const auto offset = bucket.clock_offset()) {
+      const bool near = std::abs(*offset) <= k_clock_warning_seconds;
+      say("clock", near ? Verdict::ok : Verdict::warning,
+          near ? fmt::format("{} s from the server's", std::abs(*offset))
+               : fmt::format("{} s from the server's: set the clock of this machine (timedatectl)", *offset));
+    }
+    if (!readable) return;
+    check("writable", [&] {
+      const bool conditional = bucket.honours_conditional_create();
+      say("writable", Verdict::ok, "an object was put and removed");
+      say("conditional create", Verdict::ok,
+          conditional ? "honoured: a batch costs one request less" : "not honoured: not used, nothing is lost by it");
+    });
+    check("leftovers", [&] { uploads(bucket); });
+  }
+
+  void uploads(store::S3Store& bucket) {
+    std::size_t old = 0;
+    for (const store::S3Store::Upload& upload : bucket.unfinished_uploads()) {
+      if (now_microseconds() - upload.begun_ns / 1000 < k_leftover_microseconds) continue;
+      ++old;
+      if (clear_) bucket.abort_upload(upload);
+    }
+    leftovers(old, counted(old, "unfinished upload", "unfinished uploads"));
+  }
+
+  void directory() {
+    check("readable", [this] {
+      const std::size_t groups = session_.store().list_groups("runs/v1/").size();
+      say("readable", Verdict::ok, counted(groups, "group of batches", "groups of batches"));
+    });
+    check("writable", [this] {
+      const std::string key = "runs/v1/.probe";
+      const std::string_view part = "runctl asks whether it can write here; this file may be removed\n";
+      session_.store().put(key, {&part, 1}, {});
+      session_.store().remove(key);
+      say("writable", Verdict::ok, "a file was written and removed");
+    });
+    check("leftovers", [this] {
+      const std::vector<std::string> old = store::directory_leftovers(session_.store().url(), k_leftover_microseconds);
+      if (clear_) store::remove_leftovers(old);
+      leftovers(old.size(), counted(old.size(), "half-written file", "half-written files"));
+    });
+  }
+
+  void leftovers(std::size_t count, const std::string& what) {
+    if (count == 0) say("leftovers", Verdict::ok, "none");
+    else if (clear_) say("leftovers", Verdict::ok, what + " removed");
+    else say("leftovers", Verdict::warning, what + " of interrupted commands; 'runctl doctor --clear-leftovers' removes them");
+  }
+
+  void index() {
+    check("index", [this] {
+      std::optional<index::Index> index = session_.index_for_reading();
+      if (!index) {
+        say("index", Verdict::warning, "not there yet; 'runctl index sync' makes it from the store");
+        return;
+      }
+      const index::Status status = index->status();
+      const auto synced = index->setting(k_synced);
+      say("index", Verdict::ok,
+          fmt::format("{} in {}; {}", counted(static_cast<std::uint64_t>(status.runs), "run", "runs"),
+                      counted(static_cast<std::uint64_t>(status.batches), "batch", "batches"),
+                      synced ? "synced " + age_text(std::atoll(synced->c_str()), now_microseconds()) : "never synced"));
+    });
+  }
+
+  void print() {
+    DataOutput out("");
+    if (session_.settings().json) {
+      Json all = Json::array();
+      for (const Finding& finding : findings_) {
+        all.push_back({{"check", finding.what}, {"verdict", name_of(finding.verdict)}, {"text", finding.text}});
+      }
+      out.write(Json{{"findings", all}}.dump() + "\n");
+    } else {
+      for (const Finding& finding : findings_) {
+        out.write(fmt::format("{:<8} {:<19} {}\n", name_of(finding.verdict), finding.what, finding.text));
+      }
+    }
+    out.finish();
+  }
+
+  Session session_;
+  const bool clear_;
+  std::vector<Finding> findings_;
+  int exit_status_ = 0;
+};
+
+}  // namespace
+
+void add_doctor(Program& program) {
+  auto clear = std::make_shared<bool>(false);
+  CLI::App* const command = program.app.add_subcommand(
+      "doctor", "Check configuration, credentials, clock, store, index, and what interrupted commands left behind");
+  command->add_flag("--clear-leftovers", *clear, "Remove half-written files and unfinished uploads older than an hour");
+  command->callback(
+      [&program, clear] { program.run = [&program, clear] { return Doctor(program.globals, *clear).run(); }; });
+}
+
+}  // namespace runctl::cmd
