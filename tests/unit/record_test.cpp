@@ -55,7 +55,8 @@ TEST_CASE("a field of a wrong type is named") {
                                                        {R"({"start_time":{}})", "\"start_time\""},
                                                        {R"({"end_time":"soon"})", "\"end_time\""},
                                                        {R"({"id":"a","i\u0064":"b"})", "twice"}};
-  for (const auto& [json, word] : cases) {
+  for (const auto& [text, word] : cases) {
+    const std::string json = text;
     CAPTURE(json);
     CHECK(read(json)->reason.find(word) != std::string::npos);
   }
