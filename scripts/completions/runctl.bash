@@ -28,8 +28,8 @@ _runctl() {
     --on-error) _runctl_words "continue stop" "$current"; return ;;
     --store) _runctl_files -d "$current"; return ;;
     --index | --config | --ca-bundle | --rejects | --output) _runctl_files -f "$current"; return ;;
-    --endpoint-url | --region | --profile | --since | --expect-count | --batch-bytes | --max-run-bytes | --level | --jobs | \
-      --field | --trace) return ;;
+    --endpoint-url | --region | --profile | --since | --expect-count | --batch-bytes | --max-run-bytes | --level | \
+      --jobs | --field | --trace) return ;;
   esac
 
   # The command and its subcommand: the first words that are no flag and no flag's value.
@@ -37,8 +37,8 @@ _runctl() {
   for ((i = 1; i < COMP_CWORD; ++i)); do
     word=${COMP_WORDS[i]}
     case $word in
-      --store | --index | --config | --endpoint-url | --region | --profile | --addressing-style | --ca-bundle | --color | \
-        --progress)
+      --store | --index | --config | --endpoint-url | --region | --profile | --addressing-style | --ca-bundle | \
+        --color | --progress)
         if [[ ${COMP_WORDS[i+1]} == "=" ]]; then ((i += 2)); else ((i += 1)); fi ;;
       -*) ;;
       *)
