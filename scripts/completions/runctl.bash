@@ -20,13 +20,16 @@ _runctl() {
   fi
   COMPREPLY=()
 
-  local global="--help --store --index --config --json --quiet --verbose --color --progress --version"
+  local global="--help --store --index --config --endpoint-url --region --profile --addressing-style --ca-bundle
+                --no-sign-request --json --quiet --verbose --color --progress --version"
   case $before in
     --color | --progress) _runctl_words "auto always never" "$current"; return ;;
+    --addressing-style) _runctl_words "auto path virtual" "$current"; return ;;
     --on-error) _runctl_words "continue stop" "$current"; return ;;
     --store) _runctl_files -d "$current"; return ;;
-    --index | --config | --rejects | --output) _runctl_files -f "$current"; return ;;
-    --expect-count | --batch-bytes | --max-run-bytes | --level | --jobs | --field | --trace) return ;;
+    --index | --config | --ca-bundle | --rejects | --output) _runctl_files -f "$current"; return ;;
+    --endpoint-url | --region | --profile | --since | --expect-count | --batch-bytes | --max-run-bytes | --level | \
+      --jobs | --field | --trace) return ;;
   esac
 
   # The command and its subcommand: the first words that are no flag and no flag's value.
@@ -34,7 +37,8 @@ _runctl() {
   for ((i = 1; i < COMP_CWORD; ++i)); do
     word=${COMP_WORDS[i]}
     case $word in
-      --store | --index | --config | --color | --progress)
+      --store | --index | --config | --endpoint-url | --region | --profile | --addressing-style | --ca-bundle | \
+        --color | --progress)
         if [[ ${COMP_WORDS[i+1]} == "=" ]]; then ((i += 2)); else ((i += 1)); fi ;;
       -*) ;;
       *)
@@ -51,16 +55,18 @@ _runctl() {
   case $command in
     ingest) own="--rejects --on-error --expect-count --dry-run --print-ids --new-ids --batch-bytes --max-run-bytes
                  --level --jobs" ;;
-    get) own="--field --trace --all-versions --pretty --output" ;;
+    get) own="--field --trace --all-versions --no-sync --pretty --output" ;;
+    index) [[ $subcommand != sync ]] || own="--since" ;;
+    doctor) own="--clear-leftovers" ;;
   esac
   if [[ $current == -* ]]; then
     _runctl_words "$own $global" "$current"
     return
   fi
   case $command in
-    "") _runctl_words "ingest get index" "$current" ;;
+    "") _runctl_words "ingest get index doctor" "$current" ;;
     ingest) _runctl_files -f "$current" ;;
-    index) [[ -n $subcommand ]] || _runctl_words "status rebuild" "$current" ;;
+    index) [[ -n $subcommand ]] || _runctl_words "status sync rebuild" "$current" ;;
   esac
 }
 
