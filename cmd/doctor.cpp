@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <cstdlib>
+#include <filesystem>
+
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
@@ -48,8 +50,10 @@ class Doctor {
 
   int run() {
     configuration();
-    if (session_.bucket() != nullptr) bucket(*session_.bucket());
-    else directory();
+    if (session_.bucket() != nullptr)
+      bucket(*session_.bucket());
+    else
+      directory();
     index();
     print();
     session_.report_traffic();
@@ -57,7 +61,9 @@ class Doctor {
   }
 
  private:
-  void say(const std::string& what, Verdict verdict, const std::string& text) { findings_.push_back({what, verdict, text}); }
+  void say(const std::string& what, Verdict verdict, const std::string& text) {
+    findings_.push_back({what, verdict, text});
+  }
 
   // Runs a check; a failure is a finding, and the first one's kind is the exit status.
   template <typename Check>
@@ -91,7 +97,9 @@ class Doctor {
   }
 
   void bucket(store::S3Store& bucket) {
-    if (!check("credentials", [&] { say("credentials", Verdict::ok, "from " + bucket.credentials_source()); })) return;
+    if (!check("credentials",
+               [&] { say("credentials", Verdict::ok, "from " + bucket.credentials_source()); }))
+      return;
     const bool readable = check("readable", [&] {
       const std::size_t groups = bucket.list_groups("runs/v1/").size();
       say("readable", Verdict::ok, counted(groups, "group of batches", "groups of batches"));
@@ -105,9 +113,12 @@ class Doctor {
     if (!readable) return;
     check("writable", [&] {
       const bool conditional = bucket.honours_conditional_create();
-      say("writable", Verdict::ok, "an object was put and removed");
+      say("writable", Verdict::ok, "a small object was put");
       say("conditional create", Verdict::ok,
-          conditional ? "honoured: a batch costs one request less" : "not honoured: not used, nothing is lost by it");
+          conditional ? "honoured: a batch costs one request less"
+                      : "not honoured: not used, nothing is lost by it");
+      // What an ingest found out earlier may no longer be so.
+      if (auto index = session_.index_for_reading()) session_.remember_conditional_create(conditional);
     });
     check("leftovers", [&] { uploads(bucket); });
   }
@@ -123,6 +134,12 @@ class Doctor {
   }
 
   void directory() {
+    std::error_code failure;
+    if (!std::filesystem::exists(session_.store().url().substr(std::string_view("file://").size()),
+                                 failure)) {
+      say("readable", Verdict::warning, "there is no such directory yet; the first ingest makes it");
+      return;
+    }
     check("readable", [this] {
       const std::size_t groups = session_.store().list_groups("runs/v1/").size();
       say("readable", Verdict::ok, counted(groups, "group of batches", "groups of batches"));
@@ -135,16 +152,21 @@ class Doctor {
       say("writable", Verdict::ok, "a file was written and removed");
     });
     check("leftovers", [this] {
-      const std::vector<std::string> old = store::directory_leftovers(session_.store().url(), k_leftover_microseconds);
+      const std::vector<std::string> old =
+          store::directory_leftovers(session_.store().url(), k_leftover_microseconds);
       if (clear_) store::remove_leftovers(old);
       leftovers(old.size(), counted(old.size(), "half-written file", "half-written files"));
     });
   }
 
   void leftovers(std::size_t count, const std::string& what) {
-    if (count == 0) say("leftovers", Verdict::ok, "none");
-    else if (clear_) say("leftovers", Verdict::ok, what + " removed");
-    else say("leftovers", Verdict::warning, what + " of interrupted commands; 'runctl doctor --clear-leftovers' removes them");
+    if (count == 0)
+      say("leftovers", Verdict::ok, "none");
+    else if (clear_)
+      say("leftovers", Verdict::ok, what + " removed");
+    else
+      say("leftovers", Verdict::warning,
+          what + " of interrupted commands; 'runctl doctor --clear-leftovers' removes them");
   }
 
   void index() {
@@ -159,7 +181,8 @@ class Doctor {
       say("index", Verdict::ok,
           fmt::format("{} in {}; {}", counted(static_cast<std::uint64_t>(status.runs), "run", "runs"),
                       counted(static_cast<std::uint64_t>(status.batches), "batch", "batches"),
-                      synced ? "synced " + age_text(std::atoll(synced->c_str()), now_microseconds()) : "never synced"));
+                      synced ? "synced " + age_text(std::atoll(synced->c_str()), now_microseconds())
+                             : "never synced"));
     });
   }
 
@@ -168,7 +191,8 @@ class Doctor {
     if (session_.settings().json) {
       Json all = Json::array();
       for (const Finding& finding : findings_) {
-        all.push_back({{"check", finding.what}, {"verdict", name_of(finding.verdict)}, {"text", finding.text}});
+        all.push_back(
+            {{"check", finding.what}, {"verdict", name_of(finding.verdict)}, {"text", finding.text}});
       }
       out.write(Json{{"findings", all}}.dump() + "\n");
     } else {
@@ -190,10 +214,13 @@ class Doctor {
 void add_doctor(Program& program) {
   auto clear = std::make_shared<bool>(false);
   CLI::App* const command = program.app.add_subcommand(
-      "doctor", "Check configuration, credentials, clock, store, index, and what interrupted commands left behind");
-  command->add_flag("--clear-leftovers", *clear, "Remove half-written files and unfinished uploads older than an hour");
-  command->callback(
-      [&program, clear] { program.run = [&program, clear] { return Doctor(program.globals, *clear).run(); }; });
+      "doctor",
+      "Check configuration, credentials, clock, store, index, and what interrupted commands left behind");
+  command->add_flag("--clear-leftovers", *clear,
+                    "Remove half-written files and unfinished uploads older than an hour");
+  command->callback([&program, clear] {
+    program.run = [&program, clear] { return Doctor(program.globals, *clear).run(); };
+  });
 }
 
 }  // namespace runctl::cmd

@@ -63,6 +63,7 @@ class GetCommand {
     get(fetcher, ids);
     out_.finish();
     report_traffic();
+    if (sync_status_ != 0) return sync_status_;
     if (!all_whole_) return base::exit_status(base::ErrorKind::corrupt);
     return all_found_ ? 0 : base::exit_status(base::ErrorKind::not_found);
   }
@@ -98,8 +99,15 @@ class GetCommand {
   void sync(const flow::SyncScope& scope) {
     if (options_.no_sync || synced_) return;
     index::Index index = session_.index_for_writing();
-    sync_index(session_, index, scope);
-    synced_ = !scope.only;
+    try {
+      sync_index(session_, index, scope);
+      synced_ = !scope.only;
+    } catch (const base::Error& error) {
+      // What the index knows is printed all the same; of the rest it cannot be said that it is not there.
+      note(error.what());
+      sync_status_ = base::exit_status(error.kind());
+      synced_ = true;
+    }
     if (!index_) index_ = session_.index_for_reading();
   }
 
@@ -162,7 +170,8 @@ class GetCommand {
   std::optional<index::Index> index_;
   DataOutput out_;
   std::string whole_;    // the value that is to be indented
-  bool synced_ = false;  // with the whole store
+  bool synced_ = false;  // with the whole store, or in vain
+  int sync_status_ = 0;  // of a sync that failed
   bool all_found_ = true;
   bool all_whole_ = true;
 };

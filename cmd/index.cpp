@@ -129,7 +129,7 @@ int rebuild(const GlobalFlags& globals) {
     });
   }
   for (const std::string& broken : report.broken) note(broken);
-  index.set_setting(k_synced, std::to_string(started));
+  if (report.broken.empty()) index.set_setting(k_synced, std::to_string(started));
   return report_end(session, report,
                     fmt::format("the index holds {} of {}", counted(report.runs, "run", "runs"),
                                 counted(report.batches, "batch", "batches")));

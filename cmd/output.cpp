@@ -55,7 +55,7 @@ std::string counted(std::uint64_t count, const char* one, const char* many) {
 }
 
 DataOutput::DataOutput(const std::string& path) {
-  if (path.empty()) return;
+  if (path.empty() || path == "-" || path == "/dev/stdout") return;
   name_ = path;
   std::error_code failure;
   const std::filesystem::file_status status = std::filesystem::status(path, failure);

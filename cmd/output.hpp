@@ -32,8 +32,8 @@ std::string counted(std::uint64_t count, const char* one, const char* many);
 // Buffered data: to standard output, or to a file that appears whole at the end or not at all.
 class DataOutput {
  public:
-  // An empty path is standard output. A pipe or device of that name is written to as it is, and a link is
-  // followed.
+  // An empty path, "-" and /dev/stdout are standard output. A pipe or device of that name is written to as it
+  // is, and a link is followed.
   explicit DataOutput(const std::string& path);
 
   void write(std::string_view bytes);

@@ -28,6 +28,7 @@ void Session::open_store() {
     store::S3Options options;
     options.url = url;
     options.flags = settings_.s3;
+    options.configured = settings_.s3_configured;
     options.sign = settings_.sign;
     if (settings_.verbose) options.log = [](const std::string& line) { note(line); };
     std::unique_ptr<store::S3Store> bucket = store::open_s3(std::move(options));
@@ -48,13 +49,16 @@ void Session::open_store() {
 
 void Session::prepare_to_store() {
   if (bucket_ == nullptr) return;
-  index::Index index = index_for_writing();
-  std::optional<std::string> known = index.setting(k_conditional_create);
+  const std::optional<std::string> known = index_for_writing().setting(k_conditional_create);
   if (!known) {
-    known = bucket_->honours_conditional_create() ? "honoured" : "ignored";
-    index.set_setting(k_conditional_create, *known);
+    remember_conditional_create(bucket_->honours_conditional_create());
+  } else if (*known == "honoured") {
+    bucket_->trust_conditional_create();
   }
-  if (*known == "honoured") bucket_->trust_conditional_create();
+}
+
+void Session::remember_conditional_create(bool honoured) {
+  index_for_writing().set_setting(k_conditional_create, honoured ? "honoured" : "ignored");
 }
 
 index::Index Session::index_for_writing() const {

@@ -63,6 +63,8 @@ class ConfigFile {
     return Setting{found->second, fmt::format("{}, \"{}\"", path_, name)};
   }
 
+  [[nodiscard]] const std::string& path() const { return path_; }
+
  private:
   void parse(const std::string& text) {
     static constexpr std::array k_known = {"store",        "index",  "color",   "progress",
@@ -119,16 +121,12 @@ Settings resolve(const GlobalFlags& flags) {
     settings.store.value = xdg_directory("XDG_DATA_HOME", ".local/share") + "/runctl/store";
   }
   settings.index = choose(flags.index, "--index", "RUNCTL_INDEX", config, "index", "");
-  const auto s3_flag = [&config](const std::optional<std::string>& flag, const char* name) {
-    if (flag) return *flag;
-    const auto value = config.find(name);
-    return value ? value->value : std::string();
-  };
-  settings.s3.endpoint_url = s3_flag(flags.endpoint_url, "endpoint_url");
-  settings.s3.region = s3_flag(flags.region, "region");
-  settings.s3.profile = s3_flag(flags.profile, "profile");
-  settings.s3.addressing_style = s3_flag(flags.addressing_style, "addressing_style");
-  settings.s3.ca_bundle = s3_flag(flags.ca_bundle, "ca_bundle");
+  settings.s3 = {flags.endpoint_url.value_or(""), flags.region.value_or(""), flags.profile.value_or(""),
+                 flags.ca_bundle.value_or(""), flags.addressing_style.value_or("")};
+  const auto configured = [&config](const char* name) { return config.find(name).value_or(Setting{}).value; };
+  settings.s3_configured.values = {configured("endpoint_url"), configured("region"), configured("profile"),
+                                   configured("ca_bundle"), configured("addressing_style")};
+  settings.s3_configured.file = config.path();
   if (flags.no_sign_request) settings.sign = store::SignRequests::no;
   settings.color = when_of(choose(flags.color, "--color", "RUNCTL_COLOR", config, "color", "auto"));
   // https://no-color.org: set and not empty means none, unless the user asks for it on the spot.

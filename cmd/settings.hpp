@@ -38,9 +38,10 @@ struct Setting {
 };
 
 struct Settings {
-  Setting store;      // a URL or path, as it was given
-  Setting index;      // a path; empty: one of its own for each store, below the state directory
-  store::S3Flags s3;  // what runctl itself was told; the rest is found where all AWS tools look
+  Setting store;  // a URL or path, as it was given
+  Setting index;  // a path; empty: one of its own for each store, below the state directory
+  store::S3Flags s3;
+  store::S3Configured s3_configured;
   store::SignRequests sign = store::SignRequests::yes;
   When color = When::automatic;
   When progress = When::automatic;

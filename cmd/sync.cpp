@@ -18,7 +18,8 @@ flow::SyncReport sync_index(Session& session, index::Index& index, const flow::S
       });
   progress.clear();
   for (const std::string& broken : report.broken) note(broken);
-  if (!scope.since && !scope.only) index.set_setting(k_synced, std::to_string(started));
+  if (!scope.since && !scope.only && report.broken.empty())
+    index.set_setting(k_synced, std::to_string(started));
   return report;
 }
 

@@ -9,11 +9,12 @@
 
 namespace runctl::cmd {
 
-// The name of the setting that holds when the index last agreed with the whole store: microseconds since 1970.
+// The name of the setting that holds when the index last agreed with the whole store: microseconds since
+// 1970.
 inline constexpr const char* k_synced = "synced";
 
-// Brings the index up to date, shows progress, and notes down when a whole sync was done. Broken batches are named on
-// standard error.
+// Brings the index up to date, shows progress, and notes down when a whole sync was done. Broken batches are
+// named on standard error.
 flow::SyncReport sync_index(Session& session, index::Index& index, const flow::SyncScope& scope);
 
 // Now, in microseconds since 1970.

@@ -47,12 +47,13 @@ Setting from_profile(const std::optional<AwsProfiles::Value>& found) {
 
 // Where an endpoint may be configured, in the order of the AWS SDKs.
 Setting endpoint(const S3Flags& flags, const Environment& environment, const AwsProfiles& profiles,
-                 const std::string& profile) {
+                 const std::string& profile, const Setting& configured) {
   const Setting flag{flags.endpoint_url, "--endpoint-url"};
   if (environment("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").value_or("") == "true") return first_of({flag});
   return first_of({flag,
                    {environment("AWS_ENDPOINT_URL_S3").value_or(""), "AWS_ENDPOINT_URL_S3"},
                    {environment("AWS_ENDPOINT_URL").value_or(""), "AWS_ENDPOINT_URL"},
+                   configured,
                    from_profile(profiles.find_service(profile, "s3.endpoint_url")),
                    from_profile(profiles.find(profile, "endpoint_url"))});
 }
@@ -73,7 +74,10 @@ bool is_region(std::string_view text) {
 }
 
 S3Settings resolve_s3_settings(const std::string& url, const S3Flags& flags, const Environment& environment,
-                               const AwsProfiles& profiles) {
+                               const AwsProfiles& profiles, const S3Configured& configured) {
+  const auto in_config = [&configured](const std::string& value, const char* name) {
+    return Setting{value, fmt::format("{}, \"{}\"", configured.file, name)};
+  };
   constexpr std::string_view scheme = "s3://";
   if (!url.starts_with(scheme)) fail(base::printable(url) + ": not an S3 URL; it reads s3://BUCKET[/PREFIX]");
   const std::string_view rest = std::string_view(url).substr(scheme.size());
@@ -88,6 +92,7 @@ S3Settings resolve_s3_settings(const std::string& url, const S3Flags& flags, con
   out.profile = first_of({{flags.profile, "--profile"},
                           {environment("AWS_PROFILE").value_or(""), "AWS_PROFILE"},
                           {environment("AWS_DEFAULT_PROFILE").value_or(""), "AWS_DEFAULT_PROFILE"},
+                          in_config(configured.values.profile, "profile"),
                           {"default", "default"}});
   const std::string& profile = out.profile.value;
   out.profile_is_explicit = !flags.profile.empty();
@@ -95,10 +100,12 @@ S3Settings resolve_s3_settings(const std::string& url, const S3Flags& flags, con
     fail(fmt::format("{}: there is no profile \"{}\" in the AWS config and credentials files",
                      out.profile.source, base::printable(profile, 80)));
   }
-  out.endpoint_url = endpoint(flags, environment, profiles, profile);
+  out.endpoint_url = endpoint(flags, environment, profiles, profile,
+                              in_config(configured.values.endpoint_url, "endpoint_url"));
   out.region = first_of({{flags.region, "--region"},
                          {environment("AWS_REGION").value_or(""), "AWS_REGION"},
                          {environment("AWS_DEFAULT_REGION").value_or(""), "AWS_DEFAULT_REGION"},
+                         in_config(configured.values.region, "region"),
                          from_profile(profiles.find(profile, "region")),
                          {"us-east-1", "default"}});
   if (!is_region(out.region.value)) {
@@ -107,8 +114,10 @@ S3Settings resolve_s3_settings(const std::string& url, const S3Flags& flags, con
   }
   out.ca_bundle = first_of({{flags.ca_bundle, "--ca-bundle"},
                             {environment("AWS_CA_BUNDLE").value_or(""), "AWS_CA_BUNDLE"},
+                            in_config(configured.values.ca_bundle, "ca_bundle"),
                             from_profile(profiles.find(profile, "ca_bundle"))});
   out.addressing_style = first_of({{flags.addressing_style, "--addressing-style"},
+                                   in_config(configured.values.addressing_style, "addressing_style"),
                                    from_profile(profiles.find(profile, "s3.addressing_style")),
                                    {"auto", "default"}});
   parse_addressing_style(out.addressing_style.value, out.addressing_style.source);

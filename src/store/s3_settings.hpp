@@ -19,13 +19,19 @@ AddressingStyle parse_addressing_style(const std::string& text, const std::strin
 
 enum class SignRequests { yes, no };
 
-// What was said on the command line or in runctl's own configuration; empty: not said.
+// What was said on the command line; empty: not said.
 struct S3Flags {
   std::string endpoint_url;
   std::string region;
   std::string profile;
   std::string ca_bundle;
   std::string addressing_style;
+};
+
+// What runctl's own config file says; the environment beats it, the shared AWS files do not.
+struct S3Configured {
+  S3Flags values;
+  std::string file;
 };
 
 struct Setting {
@@ -46,9 +52,9 @@ struct S3Settings {
 
 // `url` is s3://BUCKET[/PREFIX]. Throws Error(usage) for a malformed URL, bucket, region or style and for a
 // profile that is named but does not exist. Order: flags, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION,
-// AWS_DEFAULT_REGION, AWS_CA_BUNDLE, then the profile (AWS_PROFILE, else "default").
+// AWS_DEFAULT_REGION, AWS_CA_BUNDLE, runctl's config file, then the profile (AWS_PROFILE, else "default").
 S3Settings resolve_s3_settings(const std::string& url, const S3Flags& flags, const Environment& environment,
-                               const AwsProfiles& profiles);
+                               const AwsProfiles& profiles, const S3Configured& configured = {});
 
 // A region may become part of a host name, so nothing else than [a-z0-9-] is one.
 bool is_region(std::string_view text);

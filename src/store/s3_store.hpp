@@ -23,6 +23,7 @@ enum class ConditionalCreate { unknown, honoured };
 struct S3Options {
   std::string url;  // s3://BUCKET[/PREFIX]
   S3Flags flags;
+  S3Configured configured;
   SignRequests sign = SignRequests::yes;
   ConditionalCreate conditional_create = ConditionalCreate::unknown;
   http::RetryPolicy retry;
@@ -46,7 +47,8 @@ class S3Store : public ObjectStore {
   // The server's clock minus this machine's, in seconds; absent before the first answer.
   [[nodiscard]] virtual std::optional<std::int64_t> clock_offset() const = 0;
 
-  // Puts a small object twice and removes it again. Needs the right to write and to delete.
+  // Puts a small object of a fixed name, which stays, with the condition that it is not there. Needs only the
+  // right to write.
   virtual bool honours_conditional_create() = 0;
 
   // From now on puts rely on it: for those who know from an earlier probe.
