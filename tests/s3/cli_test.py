@@ -486,8 +486,8 @@ GET = [
     ("wrong region once", read(REGION), {DONE}, ""),
     ("wrong region for ever", read(REGION, None), {USAGE}, "--region"),
     ("403", read(answer(403, "AccessDenied"), None), {USAGE}, "s3:GetObject"),
-    ("a batch is gone", read(answer(404, "NoSuchKey")), {CORRUPT}, "no such object"),
-    ("a batch is shorter", read(answer(416, "InvalidRange")), {CORRUPT}, "shorter"),
+    ("the batches are gone", read(answer(404, "NoSuchKey"), None), {CORRUPT}, "no such object"),
+    ("the batches are shorter", read(answer(416, "InvalidRange"), None), {CORRUPT}, "shorter"),
     ("slow", read({"delay": 2}), {DONE}, ""),
     ("Range ignored for ever", read({"status": 200, "headers": {"Content-Range": None}, "body": "x" * 500_000}, None),
      {FAILED}, "ignored the range"),
@@ -757,8 +757,9 @@ class Setups(S3Case):
         self.secrets.append("pass-word")
         for url in ("127.0.0.1:80", "ftp://host", "http://", "http://u:pass-word@host", "http://host:99999", "http://h x"):
             with self.subTest(url):
+                self.fails("--endpoint-url", url, "index", "sync", status=USAGE, said="--endpoint-url")
                 self.endpoint = url
-                self.fails("index", "sync", status=USAGE, said="--endpoint-url")
+                self.fails("index", "sync", status=USAGE, said="AWS_ENDPOINT_URL_S3")
 
     def test_malformed_store_urls(self):
         for url in ("s3://", "s3:///prefix", "s3://ab", "s3://bad bucket/x", "s3://bucket/a/../b", "s3://bucket/a//b",
