@@ -13,6 +13,7 @@ import os
 import random
 import re
 import secrets
+import signal
 import subprocess
 import time
 import unittest
@@ -136,6 +137,17 @@ class Everything:
         self.forget_index()
         self.runctl("index", "rebuild", "-q")
         self.assert_comes_back(dict(list(runs.items())[:5]))
+
+    def test_odd_prefix(self):
+        """What needs encoding in a URL, in a query, in a listing, or in a signature."""
+        self.prefix += "/a b+c%20d=e&f,g'h(i)*~/\u00fc@:$!"
+        self.store = f"s3://{self.bucket}/{self.prefix}"
+        runs = make_runs(30)
+        self.ingest_bytes(joined(runs.values()), "--batch-bytes", "1000")
+        self.assertGreater(len(self.keys()), 1)
+        self.forget_index()
+        self.runctl("index", "rebuild", "-q")
+        self.assert_comes_back(runs)
 
     def test_doctor(self):
         self.ingest_bytes(joined(make_runs(5).values()))
@@ -297,6 +309,62 @@ class Machines(S3Case):
             with self.on(machine):
                 self.runctl("index", "sync", "-q")
                 self.assertEqual(self.get("--no-sync", "--all-versions", run_id(1)), expected, machine)
+
+    def test_a_run_in_two_batches_is_one_run_after_a_sync(self):
+        """b stores again, in another batch, what a has stored: sync and rebuild must count and print it once."""
+        self.ingest_bytes(make_run(1))
+        with self.on("b"):
+            self.ingest_bytes(joined([make_run(1), make_run(2)]))
+        with self.on("c"):
+            self.runctl("index", "sync", "-q")
+            synced = self.status()["runs"], self.get("--no-sync", "--all-versions", run_id(1))
+            self.runctl("index", "rebuild", "-q")
+            rebuilt = self.status()["runs"], self.get("--no-sync", "--all-versions", run_id(1))
+        self.assertEqual(rebuilt, (2, [make_run(1)]))
+        self.assertEqual(synced, rebuilt)
+
+    def test_both_ingest_the_same_at_the_same_time(self):
+        runs = {run_id(n): make_run(n, outputs=noise(n, 1000)) for n in range(300)}
+        self.misbehave(rule({"delay": 0.05}, "PUT", "ndjson"))
+        children = [subprocess.Popen(
+            [harness.binary(), "--store", self.store, "ingest", "-q", "--batch-bytes", "60000",
+             self.write("in.ndjson", joined(runs.values()))], stderr=subprocess.PIPE, cwd=self.dir,
+            env={**self.environment, "RUNCTL_INDEX": str(self.index_of(m)), "AWS_ENDPOINT_URL_S3": self.endpoint})
+            for m in "abc"]
+        for child in children:
+            _, err = child.communicate(timeout=60)
+            self.assertEqual((child.returncode, err), (DONE, b""))
+        self.behave()
+        self.assert_exactly_once(runs)
+        for machine in "abc":
+            with self.on(machine):
+                self.assert_comes_back(runs)
+
+    def test_what_is_not_ours_in_the_bucket(self):
+        """Other objects are passed over; one with the name of a batch is named, and the rest is indexed."""
+        runs = make_runs(20)
+        self.ingest_bytes(joined(runs.values()))
+        for key in ("note.txt", "runs/v1/mixed/note.txt", "runs/v1/other/x/y", "runs/v1/2024-05-01/half.ndjson.zst"):
+            self.gateway.ask("PUT", f"/{self.bucket}/{self.prefix}/{key}", body=b"not a batch")
+        with self.on("b"):
+            self.runctl("index", "rebuild", "-q")
+            self.assert_comes_back(runs)
+        bad = f"runs/v1/2024-05-01/{'0' * 64}.ndjson.zst"
+        self.gateway.ask("PUT", f"/{self.bucket}/{self.prefix}/{bad}", body=b"not a batch" * 100)
+        for command in ("sync", "rebuild"):
+            with self.on(f"fresh {command}"):
+                result = self.runctl("index", command, "-q", status=CORRUPT)
+                self.assert_message(result, bad)
+                self.assert_comes_back(runs)
+
+    def test_more_batches_than_a_page_of_the_listing(self):
+        self.long_form()
+        runs = make_runs(1100)
+        self.ingest_bytes(joined(runs.values()), "--batch-bytes", "1")
+        self.assertGreater(len(self.keys()), 1000)
+        with self.on("b"):
+            self.runctl("index", "rebuild", "-q")
+            self.assert_comes_back(runs)
 
     def test_an_old_version_stored_again_elsewhere(self):
         """b does not know that a holds the old version, and stores it again: all must agree on the latest."""
@@ -647,6 +715,60 @@ class Faults(S3Case):
             self.runctl(*command, stdin=joined(runs.values()))
         self.assert_exactly_once(runs)
 
+    def test_object_that_was_cut_lies_in_the_way(self):
+        """As a careless copy leaves it: the name is there, the bytes are not."""
+        runs = make_runs(100)
+        self.ingest_bytes(joined(runs.values()))
+        key, = self.keys()
+        path = f"/{self.bucket}/{self.prefix}/{key}"
+        whole = self.gateway.ask("GET", path)
+        self.gateway.ask("PUT", path, body=whole[:-100])
+        self.forget_index()
+        self.ingest_bytes(joined(runs.values()))
+        self.assertEqual(self.gateway.ask("GET", path), whole)
+        self.assert_comes_back(runs)
+
+    def test_known_runs_are_printed_where_the_sync_for_an_unknown_one_fails(self):
+        self.ingest_bytes(make_run(1))
+        self.misbehave(rule(answer(403, "AccessDenied"), "GET", "list-type"))
+        result = self.run_plain("--store", self.store, "get", run_id(1), "absent")
+        self.assertEqual(result.lines, [make_run(1)], str(result))
+        self.assertNotEqual(result.status, DONE)
+
+    def test_interrupted(self):
+        self.misbehave(rule({"delay": 20}, "PUT", "ndjson"))
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            with self.subTest(sign.name):
+                self.forget_requests()
+                child = subprocess.Popen(
+                    [harness.binary(), "--store", self.store, "ingest", self.write("in", make_run(1))],
+                    stderr=subprocess.PIPE, cwd=self.dir, env={
+                        **self.environment, "RUNCTL_INDEX": str(self.index_of("a")), "AWS_ENDPOINT_URL_S3": self.endpoint})
+                time.sleep(1)
+                child.send_signal(sign)
+                began = time.monotonic()
+                child.communicate(timeout=60)
+                self.assertLess(time.monotonic() - began, 2)
+                self.assertIn(child.returncode, (-sign, 128 + sign))
+        self.behave()
+        self.ingest_bytes(make_run(1))
+        self.assert_exactly_once({run_id(1): make_run(1)})
+
+    def test_large_batch_in_parts(self):
+        """Above 64 MiB an object goes in parts: part faults, and what an interrupted upload leaves behind."""
+        self.long_form()
+        runs = {run_id(n): make_run(n, outputs=noise(n, 2_000_000)) for n in range(75)}
+        command = ("ingest", "-q", "--batch-bytes", "1GiB", "-")
+        self.misbehave(rule(answer(501, "NotImplemented"), "PUT", "partNumber=3"))
+        self.fails(*command, status=FAILED, said="NotImplemented", stdin=joined(runs.values()))
+        self.assertEqual(self.keys(), [])
+        self.assertEqual(self.gateway.uploads(self.bucket), [], "a failed upload is taken back")
+        self.misbehave(rule(answer(503, "SlowDown"), "PUT", "partNumber=2", 0, 2), rule({"reset": True}, "POST", "uploadId", 0, 1))
+        self.runctl(*command, stdin=joined(runs.values()))
+        self.behave()
+        self.assertEqual(len(self.keys()), 1)
+        self.assert_exactly_once(runs)
+
     def test_killed_in_the_middle(self):
         runs = Row.runs()
         self.misbehave(rule({"delay": 0.2}, "PUT", "ndjson"))
@@ -700,13 +822,7 @@ class Setups(S3Case):
         self.commands(USAGE, "bucket runctl-absent-bucket does not exist")
 
     def test_read_only_bucket(self):
-        bucket = self.gateway.make_bucket("runctl-ro-" + secrets.token_hex(4))
-        self.store = f"s3://{bucket}/x"
-        self.ingest_bytes(make_run(1))
-        self.gateway.ask("PUT", f"/{bucket}", {"policy": ""}, json.dumps({
-            "Version": "2012-10-17", "Statement": [{
-                "Effect": "Deny", "Principal": "*", "Action": ["s3:PutObject", "s3:DeleteObject"],
-                "Resource": [f"arn:aws:s3:::{bucket}/*"]}]}).encode())
+        bucket = self.deny("s3:PutObject", "s3:DeleteObject")
         try:
             self.gateway.ask("PUT", f"/{bucket}/x", body=b"x", expect=(403,))
         except AssertionError as error:
@@ -718,6 +834,37 @@ class Setups(S3Case):
             self.assertEqual(self.get(run_id(1)), [make_run(1)])
             doctor = json.loads(self.runctl("doctor", "--json", status=USAGE).out)["findings"]
             self.assertEqual([f["check"] for f in doctor if f["verdict"] == "failed"], ["writable"])
+
+    def deny(self, *actions: str) -> str:
+        """A bucket with a batch, in which these actions are denied."""
+        bucket = self.gateway.make_bucket("runctl-deny-" + secrets.token_hex(4))
+        self.store = f"s3://{bucket}/x"
+        self.ingest_bytes(make_run(1))
+        self.gateway.ask("PUT", f"/{bucket}", {"policy": ""}, json.dumps({
+            "Version": "2012-10-17", "Statement": [{
+                "Effect": "Deny", "Principal": "*", "Action": actions,
+                "Resource": [f"arn:aws:s3:::{bucket}/*", f"arn:aws:s3:::{bucket}"]}]}).encode())
+        return bucket
+
+    def test_bucket_from_which_nothing_may_be_removed(self):
+        """Ingest removes nothing that matters, so it must not need s3:DeleteObject."""
+        bucket = self.deny("s3:DeleteObject")
+        with self.on("b"):
+            self.runctl("ingest", "-q", "-", stdin=make_run(2))
+            self.runctl("ingest", "-q", "-", stdin=make_run(3))
+            self.assertEqual(self.get(run_id(3)), [make_run(3)])
+        left = [key for key in self.gateway.keys(bucket) if "probe" in key]
+        self.assertLessEqual(len(left), 1, "probes pile up")
+
+    def test_bucket_that_may_not_be_listed(self):
+        self.deny("s3:ListBucket")
+        self.assertEqual(self.get(run_id(1)), [make_run(1)])
+        self.fails("index", "sync", status=USAGE, said="s3:ListBucket")
+        self.runctl("ingest", "-q", "-", stdin=make_run(2))
+
+    def test_dry_run_asks_nothing(self):
+        self.ingest_bytes(make_run(1), "--dry-run")
+        self.assertEqual(self.requests(), [])
 
     def test_no_route(self):
         self.endpoint = "http://127.0.0.1:1"
