@@ -305,6 +305,13 @@ class Machines(S3Case):
         self.forget_index()
         self.assertEqual(self.get("--all-versions", run_id(1)), here)
 
+    def test_the_last_of_several_versions_within_a_second_answers(self):
+        wait_for_the_next_second()
+        versions = [make_run(1, version=v) for v in range(6)]
+        for version in versions:
+            self.ingest_bytes(version)
+            self.assertEqual(self.get(run_id(1)), [version])
+
     def test_versions_ingested_on_both_in_turn(self):
         for version in range(4):
             wait_for_the_next_second()
