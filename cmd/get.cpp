@@ -64,7 +64,7 @@ class GetCommand {
     out_.finish();
     report_traffic();
     if (sync_status_ != 0) return sync_status_;
-    if (!all_whole_) return base::exit_status(base::ErrorKind::corrupt);
+    if (!all_whole_ || (broken_store_ && !all_found_)) return base::exit_status(base::ErrorKind::corrupt);
     return all_found_ ? 0 : base::exit_status(base::ErrorKind::not_found);
   }
 
@@ -100,13 +100,16 @@ class GetCommand {
     if (options_.no_sync || synced_) return;
     index::Index index = session_.index_for_writing();
     try {
-      sync_index(session_, index, scope);
+      const flow::SyncReport report = sync_index(session_, index, scope);
+      broken_store_ = broken_store_ || !report.broken.empty();
       synced_ = !scope.only;
     } catch (const base::Error& error) {
       // What the index knows is printed all the same; of the rest it cannot be said that it is not there.
-      note(error.what());
-      sync_status_ = base::exit_status(error.kind());
       synced_ = true;
+      if (error.kind() != base::ErrorKind::not_found) {  // a store that is not there has no runs
+        note(error.what());
+        sync_status_ = base::exit_status(error.kind());
+      }
     }
     if (!index_) index_ = session_.index_for_reading();
   }
@@ -127,7 +130,8 @@ class GetCommand {
     flow::FetchEvents events;
     events.bytes = [this](std::string_view bytes, bool last) { print(bytes, last); };
     events.not_found = [this](std::string_view id) {
-      note(fmt::format("{}: not found", id));
+      // Where the store could not be asked, nobody can say so.
+      if (sync_status_ == 0) note(fmt::format("{}: not found", id));
       all_found_ = false;
     };
     events.field_not_found = [this](std::string_view id, std::string_view field) {
@@ -169,9 +173,10 @@ class GetCommand {
   Session session_;
   std::optional<index::Index> index_;
   DataOutput out_;
-  std::string whole_;    // the value that is to be indented
-  bool synced_ = false;  // with the whole store, or in vain
-  int sync_status_ = 0;  // of a sync that failed
+  std::string whole_;          // the value that is to be indented
+  bool synced_ = false;        // with the whole store, or in vain
+  int sync_status_ = 0;        // of a sync that failed
+  bool broken_store_ = false;  // a batch could not be read: what is not found may be in it
   bool all_found_ = true;
   bool all_whole_ = true;
 };

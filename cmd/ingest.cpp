@@ -15,6 +15,7 @@
 #include "output.hpp"
 #include "progress.hpp"
 #include "session.hpp"
+#include "sync.hpp"
 
 namespace runctl::cmd {
 
@@ -27,6 +28,7 @@ struct Options {
   std::optional<std::int64_t> expect_count;
   bool print_ids = false;
   bool new_ids = false;
+  bool no_sync = false;
   flow::IngestOptions flow;
 };
 
@@ -61,7 +63,7 @@ class IngestCommand {
   int run() {
     std::vector<flow::Input> inputs = open_inputs();
     if (!options_.rejects.empty()) rejects_ = std::make_unique<DataOutput>(options_.rejects);
-    if (!options_.flow.dry_run) session_.prepare_to_store();
+    if (!options_.flow.dry_run) prepare();
     const auto started = std::chrono::steady_clock::now();
     const flow::IngestReport report = flow::ingest(
         std::move(inputs), session_.store(),
@@ -86,6 +88,19 @@ class IngestCommand {
   }
 
  private:
+  // A new index knows nothing of what the store holds already: without that, every run would be new to it.
+  void prepare() {
+    if (!options_.no_sync && !session_.index_for_reading()) {
+      index::Index index = session_.index_for_writing();
+      try {
+        sync_index(session_, index, {});
+      } catch (const base::Error& error) {
+        if (error.kind() != base::ErrorKind::not_found) throw;  // the first ingest makes the store
+      }
+    }
+    session_.prepare_to_store();
+  }
+
   // Every input is opened before the first is read: a misspelt name must not be found out half-way.
   std::vector<flow::Input> open_inputs() {
     std::uint64_t sum = 0;
@@ -188,6 +203,8 @@ void add_ingest(Program& program) {
       ->check(non_negative)
       ->type_name("N");
   command->add_flag("--dry-run", options->flow.dry_run, "Read and check everything, store nothing");
+  command->add_flag("--no-sync", options->no_sync,
+                    "Do not look first, with a new index, what the store holds already");
   command->add_flag("--print-ids", options->print_ids, "Print the id of every stored run, in input order");
   command->add_flag("--new-ids", options->new_ids,
                     "Give runs without an id a fresh UUIDv7, not one made from their content");

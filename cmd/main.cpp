@@ -1,5 +1,7 @@
 // argv in, exit status out.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <new>
 
@@ -79,6 +81,10 @@ int run(int argc, char** argv) {
 }  // namespace runctl::cmd
 
 int main(int argc, char** argv) {
+  // A file that is opened as descriptor 1 or 2 would get our output.
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", O_RDWR) < 0) return 4;
+  }
   using runctl::base::ErrorKind;
   try {
     return runctl::cmd::run(argc, argv);

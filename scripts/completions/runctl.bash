@@ -53,7 +53,7 @@ _runctl() {
 
   local own=""
   case $command in
-    ingest) own="--rejects --on-error --expect-count --dry-run --print-ids --new-ids --batch-bytes --max-run-bytes
+    ingest) own="--rejects --on-error --expect-count --dry-run --print-ids --new-ids --no-sync --batch-bytes --max-run-bytes
                  --level --jobs" ;;
     get) own="--field --trace --all-versions --no-sync --pretty --output" ;;
     index) [[ $subcommand != sync ]] || own="--since" ;;

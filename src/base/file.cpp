@@ -71,10 +71,21 @@ void write_all(int fd, std::string_view bytes, const std::string& path) {
   }
 }
 
+void sync_directory(const std::string& path) {
+  const FileDescriptor directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory || ::fsync(directory.get()) != 0) throw_errno(path, errno);
+}
+
 void make_directories(const std::string& directory) {
   std::error_code failure;
-  std::filesystem::create_directories(directory, failure);
-  if (failure) throw Error(ErrorKind::io, directory + ": cannot be made: " + failure.message());
+  if (directory.empty() || std::filesystem::is_directory(directory, failure)) return;
+  const std::string parent = parent_of(directory);
+  if (parent != directory) make_directories(parent);
+  if (::mkdir(directory.c_str(), 0777) == 0) {
+    sync_directory(parent);  // a directory that is gone after a power cut takes its files with it
+  } else if (errno != EEXIST || !std::filesystem::is_directory(directory, failure)) {
+    throw_errno(directory + ": cannot be made", errno);
+  }
 }
 
 bool is_temporary_name(const std::string& name) { return name.starts_with('.') && name.ends_with(".tmp"); }
@@ -108,12 +119,13 @@ bool AtomicFile::commit(Replace replace) {
     temporary_.clear();
   } else if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE) == 0) {
     temporary_.clear();
+  } else if ((errno == EINVAL || errno == ENOSYS) && ::link(temporary_.c_str(), path_.c_str()) == 0) {
+    // Network file systems know no RENAME_NOREPLACE; the destructor removes the other name.
   } else {
     if (errno != EEXIST) throw_errno(path_ + ": cannot be written", errno);
     created = false;
   }
-  const FileDescriptor directory(::open(parent_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory || ::fsync(directory.get()) != 0) throw_errno(parent_of(path_), errno);
+  sync_directory(parent_of(path_));
   return created;
 }
 

@@ -40,8 +40,11 @@ std::optional<std::string> read_file(const std::string& path, std::size_t limit)
 // Writes all of `bytes`; `path` is for the message.
 void write_all(int fd, std::string_view bytes, const std::string& path);
 
-// Makes `directory` and its parents with mode 0777 less the umask; throws Error(io).
+// Makes `directory` and its parents with mode 0777 less the umask, durably; throws Error(io).
 void make_directories(const std::string& directory);
+
+// Makes durable which names are in the directory.
+void sync_directory(const std::string& path);
 
 // Whether a file of this name is one that an AtomicFile is writing, or was when it was killed.
 bool is_temporary_name(const std::string& name);

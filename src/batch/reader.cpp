@@ -54,6 +54,11 @@ run::Table read_table(std::uint64_t size, const ReadRange& read) {
   return reader.take();
 }
 
+bool is_day_group(std::string_view group) {
+  const auto time = base::parse_iso_time(group);
+  return time && base::day_text(*time) == group;
+}
+
 bool is_batch_key(const std::string& key) {
   std::string_view rest = key;
   if (!rest.starts_with(k_batch_prefix) || !rest.ends_with(k_batch_suffix)) return false;
@@ -63,9 +68,7 @@ bool is_batch_key(const std::string& key) {
   if (slash == std::string_view::npos) return false;
   const std::string_view group = rest.substr(0, slash);
   const std::string_view hash = rest.substr(slash + 1);
-  const auto time = base::parse_iso_time(group);
-  const bool day = time && base::day_text(*time) == group;
-  return (day || group == k_mixed_group) && hash.size() == 64 &&
+  return (is_day_group(group) || group == k_mixed_group) && hash.size() == 64 &&
          hash.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 

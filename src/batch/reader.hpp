@@ -48,6 +48,9 @@ using ReadRange = std::function<std::string(std::uint64_t offset, std::uint64_t 
 // The same for one batch alone.
 run::Table read_table(std::uint64_t size, const ReadRange& read);
 
+// Whether `group` is the name of a UTC day, YYYY-MM-DD.
+bool is_day_group(std::string_view group);
+
 // Whether `key` is named like a batch: runs/v1/GROUP/HASH.ndjson.zst.
 bool is_batch_key(const std::string& key);
 

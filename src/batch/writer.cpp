@@ -5,6 +5,7 @@
 #include "base/bytes.hpp"
 #include "base/time.hpp"
 #include "batch/format.hpp"
+#include "batch/reader.hpp"
 #include "run/json.hpp"
 
 namespace runctl::batch {
@@ -16,6 +17,8 @@ namespace {
 constexpr std::uint64_t k_frame_stored_target = 64U << 10;
 constexpr std::uint64_t k_frame_raw_min = 64U << 10;
 constexpr std::uint64_t k_frame_raw_max = 1U << 20;
+// Batches of tiny runs end here: what is kept of a run outside of its frame takes memory too.
+constexpr std::size_t k_runs_max = 1U << 17;
 // A seek table of so many entries is half of what a reader fetches first.
 constexpr std::size_t k_frames_max = 1U << 13;
 // Until the first ratios are known.
@@ -38,7 +41,8 @@ std::string group_of(const run::Table& table) {
                        std::all_of(table.starts.begin(), table.starts.end(), [&](std::int64_t start) {
                          return start != base::k_no_time && (start == first || same_day(start, first));
                        });
-  return one_day ? base::day_text(first) : std::string(k_mixed_group);
+  // Times with a zone may lie a little outside of the years that a day's name can have.
+  return one_day && is_day_group(base::day_text(first)) ? base::day_text(first) : std::string(k_mixed_group);
 }
 
 }  // namespace
@@ -88,7 +92,7 @@ bool Writer::must_finish_before(const run::Record& record) const {
 bool Writer::at_limit() const {
   constexpr std::size_t k_room = 16384;
   const run::Table& table = pending_.table;
-  return table.size() == k_max_runs || pending_.frames.size() >= k_frames_max ||
+  return table.size() == k_runs_max || pending_.frames.size() >= k_frames_max ||
          table.texts.bytes() > k_max_text_bytes / 2 || table.texts.size() + k_room > k_max_items ||
          table.tags.size() + k_room > k_max_items || table.fields.size() + k_room > k_max_items;
 }
@@ -127,6 +131,11 @@ void Writer::add_split(std::string_view json) {
     const auto position = static_cast<std::size_t>(&member - scanner.members().data());
     if ((!large && position >= k_listed_fields) || member.key.size() > k_listed_key) continue;
     const std::string key = member.key_escaped ? run::unescape(member.key) : std::string(member.key);
+    // Of equal keys the last counts.
+    std::erase_if(pending_.table.fields,
+                  [&, name = pending_.table.texts.number_of(key)](const run::FieldSpan& span) {
+                    return span.run == run && span.name == name;
+                  });
     pending_.table.fields.push_back({run, pending_.table.texts.number_of(key),
                                      static_cast<std::uint32_t>(offset),
                                      static_cast<std::uint32_t>(member.value.size())});

@@ -70,7 +70,6 @@ class Writer {
   void add(const run::Record& record, const run::Arena& arena);
 
   [[nodiscard]] bool empty() const { return pending_.table.size() == 0; }
-  [[nodiscard]] std::uint64_t raw_bytes() const { return raw_bytes_; }
 
   // Gives the batch away and starts anew.
   PendingBatch finish();

@@ -37,8 +37,13 @@ BlockSource::BlockSource(std::vector<Input> inputs, const Options& options, base
       thread_([this] { read_inputs(); }) {}
 
 BlockSource::~BlockSource() {
+  cancel();
   pieces_.close();
   thread_.join();
+}
+
+void BlockSource::cancel() {
+  for (Input& input : inputs_) input.cancel();
 }
 
 std::uint64_t BlockSource::file_bytes() const {

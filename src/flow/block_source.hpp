@@ -43,6 +43,9 @@ class BlockSource {
   // block that ends its input. Throws what reading threw.
   std::unique_ptr<ParsedBlock> next();
 
+  // From any thread: no more is read, as if the inputs ended here.
+  void cancel();
+
   // Bytes of text read so far, inflated.
   [[nodiscard]] std::uint64_t text_bytes() const { return text_bytes_; }
   // Bytes of the files read so far, as they lie there.

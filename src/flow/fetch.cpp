@@ -63,6 +63,14 @@ struct PlannedRange {
   std::vector<const NeededFrame*> frames;
 };
 
+// Whether the JSON string `value` is the id `wanted`: the same text, or the same UUID.
+bool is_id(std::string_view value, const std::string& wanted) {
+  if (value.size() < 2) return false;
+  const std::string text = run::unescape(value.substr(1, value.size() - 2));
+  const auto uuid = run::parse_uuid(wanted);
+  return uuid ? run::parse_uuid(text) == uuid : text == wanted;
+}
+
 std::optional<std::string_view> find_member(const std::vector<run::Member>& members, std::string_view name) {
   // Of equal keys the last counts, as in every JSON parser at hand.
   for (auto member = members.rbegin(); member != members.rend(); ++member) {
@@ -79,12 +87,11 @@ Fetcher::Fetcher(store::ObjectStore& store, index::Index& index, FetchOptions op
 void Fetcher::get(const std::vector<std::string>& ids) {
   std::vector<Wanted> wanted;
   for (const std::string& id : ids) {
-    const bool exact = run::parse_uuid(id).has_value();
     std::vector<index::Location> versions = index_.find(run::id_of_text(id));
     if (options_.all_versions && !versions.empty()) {
-      for (const index::Location& version : versions) wanted.push_back({id, exact, {version}});
+      for (const index::Location& version : versions) wanted.push_back({id, {version}});
     } else {
-      wanted.push_back({id, exact, std::move(versions)});
+      wanted.push_back({id, std::move(versions)});
     }
   }
   fetch(wanted);
@@ -93,9 +100,9 @@ void Fetcher::get(const std::vector<std::string>& ids) {
 void Fetcher::get_trace(const std::string& trace_id) {
   std::vector<Wanted> wanted;
   for (const index::Location& location : index_.find_trace(run::id_of_text(trace_id))) {
-    wanted.push_back({"", true, {location}});
+    wanted.push_back({"", {location}});
   }
-  if (wanted.empty()) wanted.push_back({trace_id, true, {}});
+  if (wanted.empty()) wanted.push_back({trace_id, {}});
   fetch(wanted);
 }
 
@@ -253,7 +260,7 @@ std::string Fetcher::assemble(const index::Location& location) {
 // line, and nothing can follow it.
 void Fetcher::fetch_alone(const Wanted& wanted) {
   const index::Location& location = wanted.versions.front();
-  const bool sure = wanted.exact || names_itself(location, wanted.id);
+  const bool sure = names_itself(location, wanted.id);
   if (sure && options_.fields.empty()) {
     stream_run(location);
   } else if (!sure || !stream_fields(location)) {
@@ -263,12 +270,13 @@ void Fetcher::fetch_alone(const Wanted& wanted) {
 
 // Whether the run's own id is `id`, as far as the index knows where it stands.
 bool Fetcher::names_itself(const index::Location& location, const std::string& id) {
+  if (id.empty()) return true;
   const auto place = index_.field(location.run, "id");
   if (!place || place->length < 2) return false;
   std::string value;
   read_bytes(location.batch, location.raw_offset + place->offset, place->length,
              [&value](std::string_view piece) { value += piece; });
-  return run::unescape(std::string_view(value).substr(1, value.size() - 2)) == id;
+  return is_id(value, id);
 }
 
 void Fetcher::emit_or_report(const Wanted& wanted, std::string json) {
@@ -321,12 +329,12 @@ void Fetcher::emit(const Wanted& wanted, std::string json) {
     if (base::xxh3_64(json) != location->fingerprint) {
       fail_corrupt(location->batch, "the run there is not the one that was stored");
     }
-    if (wanted.exact) break;
-    // Two ids may have one hash.
+    if (wanted.id.empty()) break;
+    // The index knows 16 bytes of each id: two ids may have one hash, and a hash may look like a UUID.
     run::JsonScanner scanner;
     scanner.scan(json);
     const auto id = find_member(scanner.members(), "id");
-    if (id && id->size() >= 2 && run::unescape(id->substr(1, id->size() - 2)) == wanted.id) break;
+    if (id && is_id(*id, wanted.id)) break;
     if (++version == wanted.versions.size()) {
       events_.not_found(wanted.id);
       return;

@@ -45,8 +45,7 @@ class Fetcher {
  private:
   // One line of the answer: a version of a run, or word that there is none.
   struct Wanted {
-    std::string id;     // as it was asked for; empty where any id will do
-    bool exact = true;  // false: the index knows only a hash of the id, so the run itself must be looked at
+    std::string id;                         // as it was asked for; empty where any id will do
     std::vector<index::Location> versions;  // the one to print first; empty where there is none
   };
 

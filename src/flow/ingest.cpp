@@ -1,8 +1,11 @@
 #include "flow/ingest.hpp"
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <deque>
 #include <exception>
+#include <mutex>
 #include <thread>
 #include <unordered_set>
 
@@ -36,15 +39,76 @@ struct Shipment {
   std::vector<std::string> ids;
 };
 
+// Keeps versions of one run apart in time: which is the latest follows from the store's modification times,
+// which may be whole seconds.
+class VersionSpacer {
+ public:
+  VersionSpacer(std::chrono::milliseconds step, std::optional<index::Index>& index)
+      : step_(step), index_(index) {
+    if (!spaces() || !index_) return;
+    // A batch that another process stored a moment ago counts too. The margin is for clocks that disagree a
+    // little.
+    const std::int64_t newest = index_->status().newest_modified_ns;
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    const std::int64_t age = std::chrono::nanoseconds(now).count() - newest;
+    recent_in_index_ = newest != 0 && age < std::chrono::nanoseconds(2 * step_).count();
+  }
+
+  // Before a batch is put: waits until its versions are later than those put before.
+  void wait_for(const run::Table& table) {
+    if (!spaces()) return;
+    const auto now = Clock::now();
+    std::erase_if(recent_, [&](const Put& put) { return now - put.time > margin(); });
+    for (const Put& put : recent_) {
+      const bool again = std::any_of(table.ids.begin(), table.ids.end(),
+                                     [&put](const run::Id& id) { return put.ids.contains(id); });
+      if (again) std::this_thread::sleep_until(put.time + margin());
+    }
+    if (recent_in_index_ && now - opened_ < margin() && knows_one_of(table)) {
+      std::this_thread::sleep_until(opened_ + margin());
+    }
+  }
+
+  // After a batch was put.
+  void note(const run::Table& table) {
+    if (spaces()) recent_.push_back({Clock::now(), {table.ids.begin(), table.ids.end()}});
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Put {
+    Clock::time_point time;
+    std::unordered_set<run::Id> ids;
+  };
+
+  [[nodiscard]] bool spaces() const { return step_.count() > 0; }
+  [[nodiscard]] std::chrono::milliseconds margin() const { return step_ + std::chrono::milliseconds(100); }
+  bool knows_one_of(const run::Table& table) {
+    return std::any_of(table.ids.begin(), table.ids.end(),
+                       [this](const run::Id& id) { return !index_->find(id).empty(); });
+  }
+
+  const std::chrono::milliseconds step_;
+  std::optional<index::Index>& index_;
+  const Clock::time_point opened_ = Clock::now();
+  bool recent_in_index_ = false;
+  std::deque<Put> recent_;
+};
+
 // The last thread of the pipeline: completes batches, stores them, records them, one after the other and in
 // input order, so that what is stored is always a prefix of the input.
 class Committer {
  public:
   Committer(store::ObjectStore& store, const OpenIndex& open_index, const IngestOptions& options,
-            const IngestEvents& events)
-      : store_(store), open_index_(open_index), options_(options), events_(events), thread_([this] {
-          work();
-        }) {}
+            const IngestEvents& events, std::function<void()> on_failure)
+      : store_(store),
+        // Opened before anything is looked up: see Index::Known.
+        index_(options.dry_run ? std::nullopt : open_index()),
+        spacer_(store.time_step(), index_),
+        options_(options),
+        events_(events),
+        on_failure_(std::move(on_failure)),
+        thread_([this] { work(); }) {}
 
   ~Committer() { stop(); }
   Committer(const Committer&) = delete;
@@ -75,24 +139,26 @@ class Committer {
 
   void work() {
     try {
-      std::optional<index::Index> index;
-      if (!options_.dry_run) index = open_index_();
       while (auto shipment = queue_.pop()) {
-        commit(batch::complete(std::move(shipment->pending)), index);
+        commit(batch::complete(std::move(shipment->pending)));
         if (events_.stored) events_.stored(shipment->ids);
         ++committed_;
       }
     } catch (...) {
       failure_ = std::current_exception();
       queue_.close();
+      on_failure_();
     }
   }
 
-  void commit(const batch::Batch& batch, std::optional<index::Index>& index) {
-    if (index) {
+  void commit(const batch::Batch& batch) {
+    if (index_) {
       const std::vector<std::string_view> parts = batch.parts();
+      spacer_.wait_for(batch.table);
       const store::PutResult put = store_.put(batch.key, parts, batch.digest);
-      added += index->add({batch.key, put.info.size, put.info.modified_ns}, batch.table);
+      spacer_.note(batch.table);
+      added += index_->add({batch.key, put.info.size, put.info.modified_ns}, batch.table,
+                           index::Index::Known::yes);
     } else {
       added += batch.table.size();
     }
@@ -101,9 +167,11 @@ class Committer {
   }
 
   store::ObjectStore& store_;
-  const OpenIndex& open_index_;
+  std::optional<index::Index> index_;
+  VersionSpacer spacer_;
   const IngestOptions& options_;
   const IngestEvents& events_;
+  const std::function<void()> on_failure_;
   base::Queue<Shipment> queue_{1};
   std::exception_ptr failure_;
   std::atomic<std::uint64_t> committed_{0};
@@ -113,13 +181,13 @@ class Committer {
 // The runs that are in this ingest's batches but not yet in the index.
 class InFlight {
  public:
-  // False where the run is there already.
-  bool insert(const Print& print) {
-    for (const Prints& prints : shipped_) {
-      if (prints.contains(print)) return false;
-    }
-    return open_.insert(print).second;
+  [[nodiscard]] bool contains(const Print& print) const {
+    return open_.contains(print) ||
+           std::any_of(shipped_.begin(), shipped_.end(),
+                       [&print](const Prints& prints) { return prints.contains(print); });
   }
+  // Of the batch that is being filled.
+  void insert(const Print& print) { open_.insert(print); }
   void ship() {
     shipped_.push_back(std::move(open_));
     open_.clear();
@@ -139,7 +207,8 @@ class Pipeline {
  public:
   Pipeline(store::ObjectStore& store, const OpenIndex& open_index, const IngestOptions& options,
            const IngestEvents& events)
-      : options_(options),
+      : store_(store),
+        options_(options),
         events_(events),
         index_(open_index()),
         pool_(options.jobs),
@@ -148,11 +217,12 @@ class Pipeline {
                   auto shared = std::make_shared<std::string>(std::move(raw));
                   return pool_.submit([shared, level] { return batch::compress_frame(*shared, level); });
                 }),
-        committer_(store, open_index, options, events) {}
+        committer_(store, open_index, options, events, [this] { cancel_input(); }) {}
 
   IngestReport run(std::vector<Input> inputs) {
     BlockSource source(std::move(inputs), {options_.id_policy, options_.max_run_bytes, options_.jobs + 2},
                        pool_);
+    const InputScope scope(*this, source);
     bool nothing_in_input = true;
     while (auto parsed = source.next()) {
       const run::Block& block = *parsed->block;
@@ -176,18 +246,43 @@ class Pipeline {
   }
 
  private:
+  // The time in which a failing committer may end the reading: a producer that is still writing must not keep
+  // the program from telling that the store is gone.
+  class InputScope {
+   public:
+    InputScope(Pipeline& pipeline, BlockSource& source) : pipeline_(pipeline) {
+      const std::lock_guard lock(pipeline_.source_mutex_);
+      pipeline_.source_ = &source;
+    }
+    ~InputScope() {
+      const std::lock_guard lock(pipeline_.source_mutex_);
+      pipeline_.source_ = nullptr;
+    }
+    InputScope(const InputScope&) = delete;
+    InputScope& operator=(const InputScope&) = delete;
+
+   private:
+    Pipeline& pipeline_;
+  };
+
+  void cancel_input() {
+    const std::lock_guard lock(source_mutex_);
+    if (source_ != nullptr) source_->cancel();
+  }
+
   // False where the ingest ends here.
   bool take(const ParsedBlock& parsed) {
     const run::Block& block = *parsed.block;
-    in_flight_.forget(committer_.committed());
+    // A dry run records nothing, so nothing may be forgotten.
+    if (!options_.dry_run) in_flight_.forget(committer_.committed());
     std::vector<run::Id> ids;
     std::vector<std::uint64_t> fingerprints;
     for (const run::Record& record : block.records) {
       ids.push_back(record.id);
       fingerprints.push_back(record.fingerprint);
     }
-    const std::vector<bool> known =
-        index_ ? index_->contains(ids, fingerprints) : std::vector<bool>(ids.size(), false);
+    const std::vector<std::int64_t> known =
+        index_ ? index_->batches_of(ids, fingerprints) : std::vector<std::int64_t>(ids.size(), 0);
     std::size_t next_reject = 0;
     for (std::size_t i = 0; i <= block.records.size(); ++i) {
       for (; next_reject < block.rejects.size() && block.rejects[next_reject].position == i; ++next_reject) {
@@ -197,10 +292,26 @@ class Pipeline {
       if (i == block.records.size()) break;
       ++report_.read;
       const run::Record& record = block.records[i];
-      if (known[i] || !in_flight_.insert({record.id, record.fingerprint})) continue;
+      if (known[i] != 0) {
+        require_in_store(known[i]);
+        continue;
+      }
+      if (in_flight_.contains({record.id, record.fingerprint})) continue;
       if (!store(record, block.arena)) return false;
     }
     return true;
+  }
+
+  // A duplicate is one only if the batch that holds it is still there: the store is the truth, not the index.
+  void require_in_store(std::int64_t batch) {
+    if (!in_store_.insert(batch).second) return;
+    const index::BatchInfo info = index_->batch(batch);
+    const auto object = store_.head(info.key);
+    if (object && object->size == info.size) return;
+    throw base::Error(
+        base::ErrorKind::corrupt,
+        info.key + ": the index names it, but the store " + store_.url() +
+            " does not hold it; 'runctl index rebuild' makes the index agree, then ingest again");
   }
 
   void reject(const ParsedBlock& parsed, const run::Reject& fault) {
@@ -217,6 +328,7 @@ class Pipeline {
   bool store(const run::Record& record, const run::Arena& arena) {
     if (writer_.must_finish_before(record) && !ship()) return false;
     writer_.add(record, arena);
+    in_flight_.insert({record.id, record.fingerprint});
     if (events_.stored) shipment_ids_.emplace_back(record.id_text);
     return true;
   }
@@ -230,14 +342,18 @@ class Pipeline {
     return committer_.ship(std::move(shipment));
   }
 
+  store::ObjectStore& store_;
   const IngestOptions& options_;
   const IngestEvents& events_;
   std::optional<index::Index> index_;
+  std::unordered_set<std::int64_t> in_store_;  // batches of the index that were found there
   base::ThreadPool pool_;
   batch::Writer writer_;
   InFlight in_flight_;
   std::vector<std::string> shipment_ids_;
   IngestReport report_;
+  std::mutex source_mutex_;
+  BlockSource* source_ = nullptr;
   Committer committer_;
 };
 

@@ -1,6 +1,8 @@
 #include "flow/input.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -72,6 +74,8 @@ struct Input::State {
   int fd = STDIN_FILENO;
   std::optional<std::uint64_t> size;
   std::atomic<std::uint64_t> position{0};
+  base::FileDescriptor wake{::eventfd(0, EFD_CLOEXEC)};
+  std::atomic<bool> cancelled{false};
   std::vector<char> buffer = std::vector<char>(k_buffer);
   std::string_view unread;  // of the buffer
   bool started = false;
@@ -82,6 +86,7 @@ struct Input::State {
   bool fill() {
     if (!unread.empty()) std::memmove(buffer.data(), unread.data(), unread.size());
     const std::size_t kept = unread.size();
+    if (!wait()) return false;
     ssize_t got = 0;
     do {
       got = ::read(fd, buffer.data() + kept, buffer.size() - kept);
@@ -90,6 +95,16 @@ struct Input::State {
     unread = {buffer.data(), kept + static_cast<std::size_t>(got)};
     position += static_cast<std::uint64_t>(got);
     return got > 0;
+  }
+
+  // Waits until there is something to read; false where the input was cancelled. Files never make wait.
+  bool wait() {
+    if (size) return !cancelled;
+    pollfd waiting[2] = {{fd, POLLIN, 0}, {wake.get(), POLLIN, 0}};
+    while (!cancelled && ::poll(waiting, 2, -1) < 0) {
+      if (errno != EINTR) base::throw_errno(name, errno);
+    }
+    return !cancelled;
   }
 
   // Looks at the first bytes: gzip's magic is 1F 8B (RFC 1952, 2.3.1).
@@ -108,6 +123,7 @@ struct Input::State {
     while (true) {
       if (unread.empty() && !fill()) {
         if (!stream.complete()) {
+          if (cancelled) return 0;
           throw Error(ErrorKind::input,
                       std::string("the ") + what + " stream is cut short: its end is missing");
         }
@@ -149,6 +165,12 @@ std::size_t Input::read(std::span<char> out) {
   if (state_->gzip) return state_->inflated(*state_->gzip, out, "gzip");
   if (state_->zstd) return state_->inflated(*state_->zstd, out, "zstd");
   return state_->plain(out);
+}
+
+void Input::cancel() {
+  state_->cancelled = true;
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(state_->wake.get(), &one, sizeof one);
 }
 
 bool Input::is_file(const std::string& path) const {

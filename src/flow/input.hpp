@@ -22,6 +22,9 @@ class Input {
   // Error(io) where the system fails.
   std::size_t read(std::span<char> out);
 
+  // From any thread: a read that waits for a pipe ends now, and so do all later ones.
+  void cancel();
+
   // Whether it reads the file of this path, under whatever name.
   [[nodiscard]] bool is_file(const std::string& path) const;
 

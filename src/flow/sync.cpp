@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <tuple>
+#include <unordered_set>
 
 #include "base/error.hpp"
 #include "base/thread_pool.hpp"
@@ -151,6 +152,20 @@ class FooterSource {
 
 }  // namespace
 
+// A batch that the index knows and the listing does not name is asked for by its key: if the store has it,
+// the listing is short, and nothing may be concluded from it.
+void refuse_short_listing(store::ObjectStore& store, const std::vector<store::ObjectInfo>& listed,
+                          const std::vector<std::string>& known) {
+  std::unordered_set<std::string_view> names;
+  for (const store::ObjectInfo& object : listed) names.insert(object.key);
+  for (const std::string& key : known) {
+    if (!names.contains(key) && store.head(key)) {
+      throw Error(ErrorKind::remote,
+                  key + ": is in the store, but its listing does not name it; the index stays as it is");
+    }
+  }
+}
+
 SyncReport sync(store::ObjectStore& store, index::Index& index, const SyncScope& scope,
                 const SyncProgress& progress) {
   SyncReport report;
@@ -160,7 +175,7 @@ SyncReport sync(store::ObjectStore& store, index::Index& index, const SyncScope&
   index::BatchInfo batch;
   run::Table table;
   while (footers.next(batch, table)) {
-    report.runs += index.add(batch, table);
+    report.runs += index.add(batch, table, index::Index::Known::no);
     ++report.batches;
   }
   return report;
@@ -168,9 +183,17 @@ SyncReport sync(store::ObjectStore& store, index::Index& index, const SyncScope&
 
 SyncReport rebuild(store::ObjectStore& store, index::Index& index, const SyncProgress& progress) {
   SyncReport report;
-  FooterSource footers(store, list_batches(store, {}), report, progress);
+  std::optional<FooterSource> footers;
+  const std::vector<std::string> known = index.batch_keys();
   index.rebuild([&](index::BatchInfo& batch, run::Table& table) {
-    if (!footers.next(batch, table)) return false;
+    // Listed inside the transaction: a batch that another process records before it begins is in the listing,
+    // and one that is recorded later waits for its end.
+    if (!footers) {
+      std::vector<store::ObjectInfo> listed = list_batches(store, {});
+      refuse_short_listing(store, listed, known);
+      footers.emplace(store, std::move(listed), report, progress);
+    }
+    if (!footers->next(batch, table)) return false;
     ++report.batches;
     return true;
   });

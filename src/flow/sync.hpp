@@ -36,7 +36,8 @@ struct SyncScope {
 SyncReport sync(store::ObjectStore& store, index::Index& index, const SyncScope& scope,
                 const SyncProgress& progress);
 
-// Makes the index anew in one transaction. If the store cannot be listed or read, it stays as it was.
+// Makes the index anew in one transaction. If the store cannot be listed or read, it stays as it was; batches
+// that are broken are left out.
 SyncReport rebuild(store::ObjectStore& store, index::Index& index, const SyncProgress& progress);
 
 }  // namespace runctl::flow

@@ -49,6 +49,7 @@ enum class Failure {
   bad_url,      // nothing was sent
   resolve,      // no address for the host
   connect,      // no route, refused
+  no_tls,       // the port does not speak TLS
   certificate,  // the server is not who it should be, or the CA bundle cannot be read
   timeout,      // nothing or too little came for too long
   broken,       // the connection ended before the answer did, or what came is not HTTP

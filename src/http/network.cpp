@@ -84,7 +84,7 @@ constexpr long k_buffer = 256 << 10;
 // first connection instead of the 41 ms that reading Debian's whole bundle takes, and 4 ms for a second.
 constexpr const char* k_hashed_authorities = "/etc/ssl/certs";
 
-Failure failure_of(CURLcode code) {
+Failure failure_of(CURLcode code, std::string_view error_text) {
   switch (code) {
     case CURLE_OK:
       return Failure::none;
@@ -95,6 +95,10 @@ Failure failure_of(CURLcode code) {
       return Failure::resolve;
     case CURLE_COULDNT_CONNECT:
       return Failure::connect;
+    case CURLE_SSL_CONNECT_ERROR:
+      // OpenSSL's word for an answer that is no TLS record; other handshake faults may pass.
+      return error_text.find("wrong version number") != std::string_view::npos ? Failure::no_tls
+                                                                               : Failure::broken;
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
       return Failure::certificate;
@@ -381,7 +385,7 @@ void Network::Loop::finish_ended() {
     } else if (code == CURLE_OK) {
       transfer.check_complete();
     } else {
-      response.failure = failure_of(code);
+      response.failure = failure_of(code, running->error_text);
       response.reason = running->error_text[0] != 0 ? running->error_text : curl().strerror(code);
     }
     release(*running);

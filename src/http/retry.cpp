@@ -19,6 +19,7 @@ bool is_transient(Failure failure) {
       return true;
     case Failure::none:
     case Failure::bad_url:
+    case Failure::no_tls:
     case Failure::certificate:
     case Failure::too_short:
     case Failure::cancelled:

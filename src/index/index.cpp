@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <limits>
 #include <tuple>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "base/bytes.hpp"
@@ -37,6 +38,9 @@ std::uint64_t key_of(const run::Id& id) {
   return (static_cast<std::uint64_t>(*milliseconds) << 16) | (hash & 0xFFFF);
 }
 
+// Stands for "in the same table" among rows, which start at 1 and never get so high.
+constexpr std::uint32_t k_repeated = std::numeric_limits<std::uint32_t>::max();
+
 std::int64_t as_signed(std::uint64_t number) { return static_cast<std::int64_t>(number); }
 
 }  // namespace
@@ -46,17 +50,17 @@ struct Index::Tables {
   Database database;
   Postings ids{database, PostingKind::id};
   Postings traces{database, PostingKind::trace};
-  // The number of the last batch that this object has seen: others may have added more since.
-  std::int64_t last_batch = -1;
 
   Tables(std::string file, Database::Mode mode) : path(std::move(file)), database(path, mode) {}
 
   void bind_to_store(const std::string& store_url, Access access);
   bool matches(std::uint32_t row, const run::Id& id, std::uint64_t fingerprint);
   std::vector<std::int64_t> add_texts(const run::TextTable& texts);
-  std::vector<bool> present_runs(const run::Table& table);
-  std::size_t add_batch(const BatchInfo& batch, const run::Table& table);
-  std::size_t add_runs(std::int64_t batch, const run::Table& table, const std::vector<bool>& present);
+  std::uint32_t row_of(const run::Id& id, std::uint64_t fingerprint);
+  std::vector<std::uint32_t> present_runs(const run::Table& table);
+  void keep_oldest(std::uint32_t row, std::int64_t batch, std::uint64_t raw_offset);
+  std::size_t add_batch(const BatchInfo& batch, const run::Table& table, Known known);
+  std::size_t add_runs(std::int64_t batch, const run::Table& table, Known known);
   void add_frames(std::int64_t batch, const std::vector<run::Frame>& frames);
 
   // A run as it was stored at one time.
@@ -73,6 +77,13 @@ struct Index::Tables {
   std::vector<Version> versions(const std::vector<std::uint32_t>& rows, const char* condition,
                                 const run::Id& id);
 
+  std::int64_t data_version = database.number("PRAGMA data_version");
+  bool others_wrote = false;
+  Statement batch_of_row = database.prepare("SELECT batch FROM run WHERE run = ?1");
+  Statement move_to_older = database.prepare(
+      "UPDATE run SET batch = ?2, raw_offset = ?3 WHERE run = ?1 AND "
+      "(SELECT modified, key FROM batch WHERE batch = ?2) < "
+      "(SELECT b.modified, b.key FROM batch b WHERE b.batch = run.batch)");
   Statement row_matches = database.prepare("SELECT id = ?2 AND fingerprint = ?3 FROM run WHERE run = ?1");
 };
 
@@ -138,17 +149,26 @@ bool Index::Tables::matches(std::uint32_t row, const run::Id& id, std::uint64_t 
   return match;
 }
 
-std::vector<bool> Index::contains(const std::vector<run::Id>& ids,
-                                  const std::vector<std::uint64_t>& fingerprints) {
-  std::vector<bool> there(ids.size(), false);
-  tables_->last_batch = tables_->database.number("SELECT max(batch) FROM batch");
-  if (tables_->last_batch == 0) return there;
+std::uint32_t Index::Tables::row_of(const run::Id& id, std::uint64_t fingerprint) {
+  std::uint32_t found = 0;
+  ids.find(key_of(id), [&](std::uint32_t row) {
+    if (found == 0 && matches(row, id, fingerprint)) found = row;
+  });
+  return found;
+}
+
+std::vector<std::int64_t> Index::batches_of(const std::vector<run::Id>& ids,
+                                            const std::vector<std::uint64_t>& fingerprints) {
+  std::vector<std::int64_t> batches(ids.size(), 0);
+  if (tables_->database.number("SELECT max(batch) FROM batch") == 0) return batches;
   for (std::size_t i = 0; i < ids.size(); ++i) {
-    tables_->ids.find(key_of(ids[i]), [&](std::uint32_t row) {
-      there[i] = there[i] || tables_->matches(row, ids[i], fingerprints[i]);
-    });
+    const std::uint32_t row = tables_->row_of(ids[i], fingerprints[i]);
+    if (row == 0) continue;
+    tables_->batch_of_row.bind(1, row);
+    if (tables_->batch_of_row.step()) batches[i] = tables_->batch_of_row.number(0);
+    tables_->batch_of_row.reset();
   }
-  return there;
+  return batches;
 }
 
 std::vector<std::int64_t> Index::Tables::add_texts(const run::TextTable& texts) {
@@ -168,15 +188,29 @@ std::vector<std::int64_t> Index::Tables::add_texts(const run::TextTable& texts) 
   return rows;
 }
 
-std::vector<bool> Index::Tables::present_runs(const run::Table& table) {
-  std::vector<bool> present(table.size(), false);
-  if (database.number("SELECT max(batch) FROM batch") == 0) return present;
+// The rows of those runs that are there already, 0 for the others. A run that the table itself has twice
+// counts as there the second time, as row k_repeated.
+std::vector<std::uint32_t> Index::Tables::present_runs(const run::Table& table) {
+  std::vector<std::uint32_t> rows(table.size(), 0);
+  const bool empty = database.number("SELECT max(batch) FROM batch") == 0;
+  std::unordered_map<run::Id, std::vector<std::uint64_t>> seen;
+  seen.reserve(table.size());
   for (std::size_t i = 0; i < table.size(); ++i) {
-    ids.find(key_of(table.ids[i]), [&](std::uint32_t row) {
-      present[i] = present[i] || matches(row, table.ids[i], table.fingerprints[i]);
-    });
+    std::vector<std::uint64_t>& prints = seen[table.ids[i]];
+    if (std::find(prints.begin(), prints.end(), table.fingerprints[i]) != prints.end()) {
+      rows[i] = k_repeated;
+      continue;
+    }
+    prints.push_back(table.fingerprints[i]);
+    if (!empty) rows[i] = row_of(table.ids[i], table.fingerprints[i]);
   }
-  return present;
+  return rows;
+}
+
+// A batch that was stored earlier than the one which a run is known from is found later, when others' batches
+// are synced: the run is as old as its oldest copy, whatever the order in which an index heard of them.
+void Index::Tables::keep_oldest(std::uint32_t row, std::int64_t batch, std::uint64_t raw_offset) {
+  move_to_older.bind(1, row).bind(2, batch).bind(3, as_signed(raw_offset)).run();
 }
 
 void Index::Tables::add_frames(std::int64_t batch, const std::vector<run::Frame>& frames) {
@@ -188,8 +222,9 @@ void Index::Tables::add_frames(std::int64_t batch, const std::vector<run::Frame>
   }
 }
 
-std::size_t Index::Tables::add_runs(std::int64_t batch, const run::Table& table,
-                                    const std::vector<bool>& present) {
+std::size_t Index::Tables::add_runs(std::int64_t batch, const run::Table& table, Known known) {
+  const std::vector<std::uint32_t> present =
+      known == Known::yes ? std::vector<std::uint32_t>(table.size(), 0) : present_runs(table);
   const std::vector<std::int64_t> texts = add_texts(table.texts);
   Statement insert = database.prepare(
       "INSERT INTO run(run, id, trace, fingerprint, batch, raw_offset, length, name, run_type, status, "
@@ -214,7 +249,10 @@ std::size_t Index::Tables::add_runs(std::int64_t batch, const run::Table& table,
     throw Error(ErrorKind::usage, path + ": the index is full: it holds at most 4294967295 runs");
   }
   for (std::size_t i = 0; i < table.size(); raw_offset += table.lengths[i] + 1, ++i) {
-    if (present[i]) continue;
+    if (present[i] != 0) {
+      if (present[i] != k_repeated) keep_oldest(present[i], batch, raw_offset);
+      continue;
+    }
     ++row;
     const bool own_trace = table.traces[i] == table.ids[i];
     insert.bind(1, row).bind_blob(2, bytes_of(table.ids[i]));
@@ -251,25 +289,23 @@ std::size_t Index::Tables::add_runs(std::int64_t batch, const run::Table& table,
   return added;
 }
 
-std::size_t Index::Tables::add_batch(const BatchInfo& batch, const run::Table& table) {
-  // The caller has left out what the index had when it looked; only what others added since must be looked
-  // for again.
-  const bool changed = database.number("SELECT max(batch) FROM batch") != last_batch;
-  const std::vector<bool> present = changed ? present_runs(table) : std::vector<bool>(table.size(), false);
+std::size_t Index::Tables::add_batch(const BatchInfo& batch, const run::Table& table, Known known) {
   Statement insert = database.prepare("INSERT INTO batch(key, size, modified, runs) VALUES(?1, ?2, ?3, ?4)");
   insert.bind_text(1, batch.key).bind(2, as_signed(batch.size)).bind(3, batch.modified_ns);
   insert.bind(4, as_signed(table.size())).run();
   const std::int64_t row = database.last_row();
   add_frames(row, table.frames);
-  return add_runs(row, table, present);
+  return add_runs(row, table, known);
 }
 
-std::size_t Index::add(const BatchInfo& batch, const run::Table& table) {
+std::size_t Index::add(const BatchInfo& batch, const run::Table& table, Known known) {
   Transaction transaction(tables_->database);
   if (has_batch(batch.key)) return 0;
-  const std::size_t added = tables_->add_batch(batch, table);
+  // It changes when another connection has written (sqlite.org, PRAGMA data_version).
+  const std::int64_t version = tables_->database.number("PRAGMA data_version");
+  tables_->others_wrote = tables_->others_wrote || version != tables_->data_version;
+  const std::size_t added = tables_->add_batch(batch, table, tables_->others_wrote ? Known::no : known);
   transaction.commit();
-  tables_->last_batch = tables_->database.number("SELECT max(batch) FROM batch");
   return added;
 }
 
@@ -284,8 +320,7 @@ void Index::rebuild(const NextBatch& next) {
   BatchInfo batch;
   run::Table table;
   while (next(batch, table)) {
-    tables.last_batch = -1;
-    tables.add_batch(batch, table);
+    tables.add_batch(batch, table, Known::no);
     table = {};
   }
   transaction.commit();
@@ -355,6 +390,13 @@ std::vector<Location> Index::find_trace(const run::Id& trace) {
   std::vector<Location> locations;
   for (const Tables::Version& version : versions) locations.push_back(version.location);
   return locations;
+}
+
+std::vector<std::string> Index::batch_keys() {
+  std::vector<std::string> keys;
+  Statement select = tables_->database.prepare("SELECT key FROM batch");
+  while (select.step()) keys.emplace_back(select.bytes(0));
+  return keys;
 }
 
 BatchInfo Index::batch(std::int64_t batch) {

@@ -55,9 +55,15 @@ class Index {
   Index& operator=(Index&&) noexcept;
   ~Index();
 
-  // Records a batch in one transaction, after the store has confirmed it. Runs that the index already has,
-  // with the same id and bytes, are left out. Returns how many it added; a batch it has already adds nothing.
-  std::size_t add(const BatchInfo& batch, const run::Table& table);
+  // Records a batch in one transaction, after the store has confirmed it. Of runs that the index already has,
+  // with the same id and bytes, the copy that the store took first counts. Returns how many runs are new; a
+  // batch that the index has already adds nothing.
+  enum class Known {
+    no,   // all runs are looked for
+    yes,  // the caller has left out every run that batches_of knew since this object was opened: while no
+          // other connection writes, nothing is looked for twice
+  };
+  std::size_t add(const BatchInfo& batch, const run::Table& table, Known known);
 
   // Fills the next batch, or returns false: there are no more.
   using NextBatch = std::function<bool(BatchInfo& batch, run::Table& table)>;
@@ -68,8 +74,9 @@ class Index {
   // Removes the files of an index that can no longer be opened.
   static void remove(const std::string& path);
 
-  // For each run of `ids`, whether one of that id and fingerprint is there.
-  std::vector<bool> contains(const std::vector<run::Id>& ids, const std::vector<std::uint64_t>& fingerprints);
+  // For each run of `ids`, the batch that holds one of that id and fingerprint; 0 where none does.
+  std::vector<std::int64_t> batches_of(const std::vector<run::Id>& ids,
+                                       const std::vector<std::uint64_t>& fingerprints);
 
   // All versions of a run, the latest first: by the store's modification time of the batch, then the batch's
   // key, then the place in it.
@@ -78,6 +85,8 @@ class Index {
   // The latest versions of all runs of a trace, by start time.
   std::vector<Location> find_trace(const run::Id& trace);
 
+  // The keys of all batches, in no order.
+  std::vector<std::string> batch_keys();
   BatchInfo batch(std::int64_t batch);
   bool has_batch(std::string_view key);
 

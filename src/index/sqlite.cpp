@@ -12,7 +12,7 @@ using base::Error;
 using base::ErrorKind;
 
 // How long one process waits for another's transaction: many may stand in line.
-constexpr int k_busy_milliseconds = 60'000;
+constexpr int k_busy_milliseconds = 600'000;
 
 [[noreturn]] void fail(sqlite3* database, int code) {
   const char* const name = sqlite3_db_filename(database, "main");
@@ -39,23 +39,28 @@ Statement::Statement(sqlite3* database, std::string_view sql) : database_(databa
 
 void Statement::fail(int code) const { index::fail(database_, code); }
 
+void Statement::check(int code) const {
+  if (code != SQLITE_OK) fail(code);
+}
+
 Statement& Statement::bind(int parameter, std::int64_t number) {
-  sqlite3_bind_int64(statement_.get(), parameter, number);
+  check(sqlite3_bind_int64(statement_.get(), parameter, number));
   return *this;
 }
 
 Statement& Statement::bind_null(int parameter) {
-  sqlite3_bind_null(statement_.get(), parameter);
+  check(sqlite3_bind_null(statement_.get(), parameter));
   return *this;
 }
 
 Statement& Statement::bind_blob(int parameter, std::string_view bytes) {
-  sqlite3_bind_blob64(statement_.get(), parameter, bytes.data(), bytes.size(), SQLITE_STATIC);
+  check(sqlite3_bind_blob64(statement_.get(), parameter, bytes.data(), bytes.size(), SQLITE_STATIC));
   return *this;
 }
 
 Statement& Statement::bind_text(int parameter, std::string_view text) {
-  sqlite3_bind_text64(statement_.get(), parameter, text.data(), text.size(), SQLITE_STATIC, SQLITE_UTF8);
+  check(
+      sqlite3_bind_text64(statement_.get(), parameter, text.data(), text.size(), SQLITE_STATIC, SQLITE_UTF8));
   return *this;
 }
 

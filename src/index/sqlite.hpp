@@ -38,6 +38,7 @@ class Statement {
     void operator()(sqlite3_stmt* statement) const;
   };
   [[noreturn]] void fail(int code) const;
+  void check(int code) const;
 
   sqlite3* database_;
   std::unique_ptr<sqlite3_stmt, Deleter> statement_;

@@ -13,6 +13,9 @@ using Place = ReadState::Place;
 
 constexpr std::size_t k_none = std::string_view::npos;
 
+// How far behind a fault the end of the broken record is looked for before all of it is given up.
+constexpr std::size_t k_search = 4U << 20;
+
 const char* kind_of_value(char first) {
   switch (first) {
     case '"':
@@ -178,7 +181,13 @@ class BlockReader::Walk {
     std::size_t end = at_ + length;
     if (!in_array()) {
       end = end_of_line(at_ + length);
-      if (end == k_none) return false;
+      if (end == k_none) {
+        if (text_.size() - at_ <= k_search) return false;
+        reject(at_, 0, std::move(reason), begin_on_line(), text_.size());
+        at_ = text_.size();
+        state_.place = Place::skipping_line;
+        return true;
+      }
     }
     reject(at_, 0, std::move(reason), in_array() ? at_ : begin_on_line(), end);
     at_ = end;
@@ -196,7 +205,7 @@ class BlockReader::Walk {
   bool broken_line(const Scan& scan) {
     const std::size_t fault = at_ + scan.end;
     std::size_t end = end_of_line(at_);
-    if (end == k_none) return false;
+    if (end == k_none) return text_.size() - fault > k_search ? skip_broken(fault, scan.reason) : false;
     if (fault > end) {
       const bool cut = end + 1 < text_.size() && text_[end + 1] == '{';
       if (cut) {
@@ -206,7 +215,8 @@ class BlockReader::Walk {
         return true;
       }
       const std::size_t next = text_.find("\n{", fault - 1);
-      if (next == k_none && !last_) return false;
+      if (next == k_none && !last_)
+        return text_.size() - fault > k_search ? skip_broken(fault, scan.reason) : false;
       end = next == k_none ? text_.size() : next;
     }
     reject(fault, column_at(fault), fmt::format("invalid JSON: {}", scan.reason), begin_on_line(), end);
@@ -214,10 +224,24 @@ class BlockReader::Walk {
     return true;
   }
 
+  // The rest of the line is passed over, however long.
+  bool skip_broken(std::size_t fault, const char* why) {
+    reject(fault, column_at(fault), fmt::format("invalid JSON: {}", why), begin_on_line(), text_.size());
+    at_ = text_.size();
+    state_.place = Place::skipping_line;
+    return true;
+  }
+
   bool broken_element(const Scan& scan) {
     const std::size_t fault = at_ + scan.end;
+    if (text_[at_] == ',' || text_[at_] == ']') {
+      // A comma too many, or one in front of the bracket: nothing is lost by it.
+      reject(at_, column_at(at_), "invalid JSON: a value is missing between the elements of the array", at_,
+             at_);
+      return enter(text_[at_] == ',' ? Place::array_comma : Place::between);
+    }
     const std::size_t end = broken_element_end(text_, at_);
-    if (end == k_none && !last_) return false;
+    if (end == k_none && !last_ && text_.size() - fault <= k_search) return false;
     if (end == k_none || end == at_) {
       lose_at(fault, fmt::format("invalid JSON: {}; the rest of the array is not read", scan.reason));
       return true;

@@ -53,7 +53,11 @@ class DirectoryStore final : public ObjectStore {
     for (const std::string_view part : parts) size += part.size();
     ++requests_;
     const auto there = head(key);
-    if (there && there->size == size) return {*there, false};
+    if (there && there->size == size) {
+      // Its writer may have been killed before it came to this.
+      base::sync_directory(fs::path(path_of(key)).parent_path().string());
+      return {*there, false};
+    }
     const std::string path = path_of(key);
     base::make_directories(fs::path(path).parent_path().string());
     base::AtomicFile file(path);
@@ -105,13 +109,16 @@ class DirectoryStore final : public ObjectStore {
 
   std::vector<std::string> list_groups(const std::string& prefix) override {
     std::vector<std::string> groups;
-    list(prefix, [&](const ObjectInfo& object) {
-      const std::string_view rest = std::string_view(object.key).substr(prefix.size());
-      const std::size_t slash = rest.find('/');
-      if (slash == std::string_view::npos) return;
-      const std::string_view group = rest.substr(0, slash);
-      if (groups.empty() || groups.back() != group) groups.emplace_back(group);
-    });
+    std::error_code failure;
+    if (!fs::exists(root_, failure))
+      throw Error(ErrorKind::not_found, root_ + ": there is no such store directory");
+    const std::string directory = root_ + "/" + prefix;
+    if (!fs::exists(directory, failure)) return groups;
+    for (const fs::directory_entry& entry : fs::directory_iterator(directory, failure)) {
+      const std::string name = entry.path().filename().string();
+      if (entry.is_directory(failure) && !fs::is_empty(entry.path(), failure)) groups.push_back(name);
+    }
+    if (failure) throw Error(ErrorKind::io, directory + ": cannot be listed: " + failure.message());
     std::sort(groups.begin(), groups.end());
     return groups;
   }
@@ -124,6 +131,9 @@ class DirectoryStore final : public ObjectStore {
   }
 
   [[nodiscard]] std::string url() const override { return "file://" + root_; }
+
+  // An AtomicFile stamps its files to the nanosecond.
+  [[nodiscard]] std::chrono::milliseconds time_step() const override { return std::chrono::milliseconds(0); }
 
   [[nodiscard]] Traffic traffic() const override { return {requests_, read_, written_, 0}; }
 
@@ -167,8 +177,13 @@ class DirectoryStore final : public ObjectStore {
     if (!fs::exists(root_, failure))
       throw Error(ErrorKind::not_found, root_ + ": there is no such store directory");
     if (!fs::exists(directory, failure) && !failure) return;
-    for (fs::recursive_directory_iterator entry(directory, failure), end; !failure && entry != end;
-         entry.increment(failure)) {
+    // A day may have been moved to another disk; links that lead in circles end at the depth that no key has.
+    constexpr int k_depth = 8;
+    for (fs::recursive_directory_iterator
+             entry(directory, fs::directory_options::follow_directory_symlink, failure),
+         end;
+         !failure && entry != end; entry.increment(failure)) {
+      if (entry.depth() >= k_depth) entry.disable_recursion_pending();
       const std::string name = entry->path().filename().string();
       if (name.starts_with('.') || !entry->is_regular_file(failure)) continue;
       keys.push_back(entry->path().string().substr(root_.size() + 1));

@@ -2,6 +2,7 @@
 // directory from a bucket.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -80,6 +81,9 @@ class ObjectStore {
 
   // The store's URL in canonical form, without secrets: two spellings of one store are equal here.
   [[nodiscard]] virtual std::string url() const = 0;
+
+  // How far apart in time two puts must be to have different modification times; 0 where any two have.
+  [[nodiscard]] virtual std::chrono::milliseconds time_step() const = 0;
 
   [[nodiscard]] virtual Traffic traffic() const = 0;
 };

@@ -139,6 +139,11 @@ Error describe_failure(const http::Response& response, const RequestContext& con
     case http::Failure::connect:
       return {ErrorKind::remote, fmt::format("{}: {}; is the server up, and --endpoint-url right?{}", where,
                                              reason, tries(context))};
+    case http::Failure::no_tls:
+      return {ErrorKind::usage,
+              fmt::format("{}: does not speak TLS on this port; write http:// in --endpoint-url, or name "
+                          "the port that does",
+                          where)};
     case http::Failure::certificate:
       return {
           ErrorKind::remote,

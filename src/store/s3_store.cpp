@@ -1,6 +1,7 @@
 #include "store/s3_store.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -75,6 +76,8 @@ class BucketStore final : public S3Store {
   std::vector<std::string> list_groups(const std::string& prefix) override;
   bool remove(const std::string& key) override;
   [[nodiscard]] std::string url() const override;
+  // Last-Modified tells whole seconds (RFC 9110, 5.6.7).
+  [[nodiscard]] std::chrono::milliseconds time_step() const override { return std::chrono::seconds(1); }
   [[nodiscard]] Traffic traffic() const override { return exchange_.traffic(); }
 
   [[nodiscard]] const S3Settings& settings() const override { return settings_; }
@@ -318,6 +321,10 @@ std::unique_ptr<S3Store> open_s3(S3Options options) {
   const AwsProfiles profiles = AwsProfiles::load(options.environment);
   S3Settings settings =
       resolve_s3_settings(options.url, options.flags, options.environment, profiles, options.configured);
+  if (!settings.ca_bundle.value.empty() && ::access(settings.ca_bundle.value.c_str(), R_OK) != 0) {
+    throw Error(ErrorKind::usage, fmt::format("{}: {}: the file of certificate authorities cannot be read",
+                                              settings.ca_bundle.source, settings.ca_bundle.value));
+  }
   return std::make_unique<BucketStore>(options, std::move(settings));
 }
 

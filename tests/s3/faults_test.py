@@ -287,7 +287,8 @@ class Writes(FaultCase):
     def test_probe(self):
         done = self.through([], "probe")
         self.assertEqual(done.stdout, b"honoured\n")
-        self.assertEqual(self.stored(), [])
+        self.assertEqual([line.split()[0] for line in self.stored()], ["runctl-probe"])
+        self.assertEqual(self.through([], "probe").stdout, b"honoured\n", "the object is there now")
         ignoring = [{"match": {"method": "PUT"}, "do": {"forward": False, "status": 200, "body": ""}}]
         self.assertEqual(self.through(ignoring, "probe").stdout, b"ignored\n")
         refusing = [{"match": {"method": "PUT"}, "do": answer(501, "NotImplemented")}]

@@ -204,6 +204,18 @@ TEST_CASE("no batch grows beyond what a reader accepts") {
   CHECK(read_table(object_of(batches.front())).size() > 0);
 }
 
+TEST_CASE("whatever day a run starts on, its batch has a name that a listing knows") {
+  for (const char* const time :
+       {"\"2024-05-05\"", "\"9999-12-31T23:30:00-05:00\"", "\"0000-01-01T00:30:00+05:00\"", "-99999999999",
+        "9000000000000000000", "null", "0"}) {
+    const auto batches = batches_of("{\"id\":\"a\",\"start_time\":" + std::string(time) + "}\n");
+    CAPTURE(batches.front().key);
+    CHECK(batch::is_batch_key(batches.front().key));
+  }
+  CHECK_FALSE(batch::is_batch_key("runs/v1/10000-01-01/" + std::string(64, 'a') + ".ndjson.zst"));
+  CHECK_FALSE(batch::is_batch_key("runs/v1/mixed/" + std::string(64, 'A') + ".ndjson.zst"));
+}
+
 TEST_CASE("every cut of a batch is noticed") {
   const std::string object = object_of(batches_of(sample_runs(60)).front());
   for (std::size_t length = 0; length < object.size(); length += length < object.size() - 300 ? 97 : 1) {

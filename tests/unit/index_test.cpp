@@ -15,6 +15,8 @@ namespace {
 
 constexpr const char* k_store = "file:///store";
 
+using Known = index::Index::Known;
+
 index::Index open(const std::string& path) {
   return std::move(*index::Index::open(path, k_store, index::Index::Access::write));
 }
@@ -73,8 +75,9 @@ TEST_CASE("postings are found in any number of segments") {
 TEST_CASE("the latest version is the one the store took last, then the one behind in its batch") {
   const tests::TemporaryDirectory directory;
   index::Index index = open(directory / "i.sqlite");
-  CHECK(index.add({"runs/v1/mixed/b", 100, 2000}, table_of({{"a", "new"}, {"b", "b1"}})) == 2);
-  CHECK(index.add({"runs/v1/mixed/a", 100, 1000}, table_of({{"a", "old"}, {"a", "old, later"}})) == 2);
+  CHECK(index.add({"runs/v1/mixed/b", 100, 2000}, table_of({{"a", "new"}, {"b", "b1"}}), Known::yes) == 2);
+  CHECK(index.add({"runs/v1/mixed/a", 100, 1000}, table_of({{"a", "old"}, {"a", "old, later"}}),
+                  Known::yes) == 2);
   const auto versions = index.find(run::id_of_text("a"));
   REQUIRE(versions.size() == 3);
   CHECK(index.batch(versions[0].batch).modified_ns == 2000);
@@ -92,21 +95,32 @@ TEST_CASE("a run is recorded once, whoever stores it") {
   index::Index other = open(directory / "i.sqlite");
   const std::vector<run::Id> ids = {run::id_of_text("a"), run::id_of_text("b")};
   const auto table = table_of({{"a", "1"}, {"b", "2"}});
-  CHECK(one.contains(ids, table.fingerprints) == std::vector<bool>{false, false});
-  CHECK(other.contains(ids, table.fingerprints) == std::vector<bool>{false, false});
-  CHECK(one.add({"runs/v1/mixed/x", 1, 1}, table) == 2);
+  CHECK(one.batches_of(ids, table.fingerprints) == std::vector<std::int64_t>{0, 0});
+  CHECK(other.batches_of(ids, table.fingerprints) == std::vector<std::int64_t>{0, 0});
+  CHECK(one.add({"runs/v1/mixed/x", 1, 1}, table, Known::yes) == 2);
   // The other looked before the first one added; its batch is cut differently.
-  CHECK(other.add({"runs/v1/mixed/y", 1, 2}, table_of({{"b", "2"}, {"c", "3"}})) == 1);
-  CHECK(other.add({"runs/v1/mixed/y", 1, 2}, table_of({{"b", "2"}, {"c", "3"}})) == 0);
+  CHECK(other.add({"runs/v1/mixed/y", 1, 2}, table_of({{"b", "2"}, {"c", "3"}}), Known::yes) == 1);
+  CHECK(other.add({"runs/v1/mixed/y", 1, 2}, table_of({{"b", "2"}, {"c", "3"}}), Known::yes) == 0);
   CHECK(one.status().runs == 3);
   CHECK(one.status().batches == 2);
-  CHECK(one.contains(ids, table.fingerprints) == std::vector<bool>{true, true});
+  CHECK(one.batches_of(ids, table.fingerprints) == std::vector<std::int64_t>{1, 1});
+}
+
+TEST_CASE("a run is as old as its oldest copy, in whatever order an index hears of them") {
+  const tests::TemporaryDirectory directory;
+  index::Index index = open(directory / "i.sqlite");
+  index.add({"runs/v1/mixed/late", 1, 3000}, table_of({{"x", "1"}}), Known::no);
+  index.add({"runs/v1/mixed/middle", 1, 2000}, table_of({{"x", "2"}}), Known::no);
+  CHECK(index.find(run::id_of_text("x")).front().fingerprint == std::hash<std::string>{}("1"));
+  CHECK(index.add({"runs/v1/mixed/early", 1, 1000}, table_of({{"x", "1"}}), Known::no) == 0);
+  CHECK(index.find(run::id_of_text("x")).front().fingerprint == std::hash<std::string>{}("2"));
+  CHECK(index.add({"runs/v1/mixed/twice", 1, 4000}, table_of({{"y", "1"}, {"y", "1"}}), Known::no) == 1);
 }
 
 TEST_CASE("a rebuild that fails changes nothing") {
   const tests::TemporaryDirectory directory;
   index::Index index = open(directory / "i.sqlite");
-  index.add({"runs/v1/mixed/x", 1, 1}, table_of({{"a", "1"}}));
+  index.add({"runs/v1/mixed/x", 1, 1}, table_of({{"a", "1"}}), Known::yes);
   int calls = 0;
   CHECK_THROWS_AS(index.rebuild([&](index::BatchInfo& batch, run::Table& table) {
     if (++calls == 2) throw base::Error(base::ErrorKind::remote, "the store is gone");
@@ -129,7 +143,7 @@ TEST_CASE("ids that a program counts up do not slow the index down") {
     std::snprintf(id, sizeof id, "00000000-0000-0000-0000-%012x", i);
     runs.emplace_back(id, std::to_string(i));
   }
-  index.add({"runs/v1/mixed/x", 1, 1}, table_of(runs));
+  index.add({"runs/v1/mixed/x", 1, 1}, table_of(runs), Known::yes);
   for (int i = 0; i < 5000; i += 100)
     CHECK(index.find(run::id_of_text(runs[static_cast<std::size_t>(i)].first)).size() == 1);
 }
