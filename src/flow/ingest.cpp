@@ -105,7 +105,6 @@ class Committer {
         // Opened before anything is looked up: see Index::Known.
         index_(options.dry_run ? std::nullopt : open_index()),
         spacer_(store.time_step(), index_),
-        options_(options),
         events_(events),
         on_failure_(std::move(on_failure)),
         thread_([this] { work(); }) {}
@@ -169,7 +168,6 @@ class Committer {
   store::ObjectStore& store_;
   std::optional<index::Index> index_;
   VersionSpacer spacer_;
-  const IngestOptions& options_;
   const IngestEvents& events_;
   const std::function<void()> on_failure_;
   base::Queue<Shipment> queue_{1};
