@@ -179,10 +179,11 @@ class Doctor {
       const index::Status status = index->status();
       const auto synced = index->setting(k_synced);
       say("index", Verdict::ok,
-          fmt::format("{} in {}; {}", counted(static_cast<std::uint64_t>(status.runs), "run", "runs"),
-                      counted(static_cast<std::uint64_t>(status.batches), "batch", "batches"),
-                      synced ? "synced " + age_text(std::atoll(synced->c_str()), now_microseconds())
-                             : "never synced"));
+          fmt::format(
+              "{} in {}; {}", counted(static_cast<std::uint64_t>(status.runs), "run", "runs"),
+              counted(static_cast<std::uint64_t>(status.batches), "batch", "batches"),
+              synced ? "synced " + age_text(std::strtoll(synced->c_str(), nullptr, 10), now_microseconds())
+                     : "never synced"));
     });
   }
 

@@ -31,7 +31,7 @@ void Session::open_store() {
     options.configured = settings_.s3_configured;
     options.sign = settings_.sign;
     if (settings_.verbose) options.log = [](const std::string& line) { note(line); };
-    std::unique_ptr<store::S3Store> bucket = store::open_s3(std::move(options));
+    std::unique_ptr<store::S3Store> bucket = store::open_s3(options);
     bucket_ = bucket.get();
     store_ = std::move(bucket);
     return;

@@ -12,7 +12,7 @@ namespace runctl::cmd {
 flow::SyncReport sync_index(Session& session, index::Index& index, const flow::SyncScope& scope) {
   const std::int64_t started = now_microseconds();
   ProgressLine progress(session.settings().progress, session.settings().quiet);
-  const flow::SyncReport report =
+  flow::SyncReport report =
       flow::sync(session.store(), index, scope, [&progress](std::uint64_t done, std::uint64_t all) {
         progress.update(done, all, fmt::format("{} of {} new batches", human_count(done), human_count(all)));
       });

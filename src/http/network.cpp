@@ -351,7 +351,7 @@ void Network::Loop::configure_message(Running& running) {
   running.headers = curl().slist_append(running.headers, "Expect:");
   for (const auto& [name, value] : request.headers) {
     // "name;" is how libcurl is told of a header without a value.
-    const std::string line = value.empty() ? name + ";" : name + ": " + value;
+    const std::string line = value.empty() ? name + ";" : fmt::format("{}: {}", name, value);
     running.headers = curl().slist_append(running.headers, line.c_str());
   }
   set(CURLOPT_HTTPHEADER, running.headers);

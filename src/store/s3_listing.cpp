@@ -61,7 +61,7 @@ class Listing {
     return next;
   }
 
-  std::string decoded(std::string_view text) const {
+  [[nodiscard]] std::string decoded(std::string_view text) const {
     if (!encoded_) return std::string(text);
     std::string out;
     for (std::size_t i = 0; i < text.size(); ++i) {

@@ -317,7 +317,7 @@ void BucketStore::abort_upload(const Upload& upload) {
 
 }  // namespace
 
-std::unique_ptr<S3Store> open_s3(S3Options options) {
+std::unique_ptr<S3Store> open_s3(const S3Options& options) {
   const AwsProfiles profiles = AwsProfiles::load(options.environment);
   S3Settings settings =
       resolve_s3_settings(options.url, options.flags, options.environment, profiles, options.configured);

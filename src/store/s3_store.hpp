@@ -66,6 +66,6 @@ class S3Store : public ObjectStore {
 };
 
 // Sends nothing yet. Throws Error(usage) where the configuration is wrong.
-std::unique_ptr<S3Store> open_s3(S3Options options);
+std::unique_ptr<S3Store> open_s3(const S3Options& options);
 
 }  // namespace runctl::store

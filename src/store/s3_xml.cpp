@@ -116,7 +116,7 @@ class Parser {
 
   bool reference(std::string& out) {
     const std::size_t end = rest_.find(';');
-    if (end == std::string_view::npos || end > 12) return false;
+    if (end > 12) return false;  // or there is none: npos is greater still
     const std::string_view body = rest_.substr(1, end - 1);
     rest_.remove_prefix(end + 1);
     if (body.starts_with('#')) return character_reference(body.substr(1), out);
