@@ -1,5 +1,5 @@
-// The hashes of the house: XXH3 for speed where nobody is deceived by a collision, SHA-256 for names and
-// signatures. The only user of xxhash and libcrypto.
+// The hashes of the house: XXH3 for speed, against accident only: whoever wants a collision can make one.
+// SHA-256 for names and signatures. The only user of xxhash and libcrypto.
 #pragma once
 
 #include <array>
