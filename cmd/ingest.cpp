@@ -228,7 +228,7 @@ void add_ingest(Program& program) {
     program.run = [&program, options] {
       if (options->files.empty()) options->files.push_back("-");
       options->flow.stop_at_first_reject = options->on_error == "stop";
-      if (options->new_ids) options->flow.id_policy = run::IdPolicy::fresh;
+      if (options->new_ids) options->flow.records.id_policy = run::IdPolicy::fresh;
       if (options->print_ids && program.globals.json) {
         throw base::Error(base::ErrorKind::usage,
                           "--print-ids and --json both write to standard output: give one of them");

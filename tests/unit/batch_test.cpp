@@ -26,7 +26,7 @@ std::future<std::string> compress_now(std::string raw) {
 std::vector<batch::Batch> batches_of(const std::string& ndjson, std::uint64_t batch_bytes = 32U << 20) {
   run::Block block;
   block.text = ndjson;
-  run::BlockReader(run::IdPolicy::derived, 1U << 30).read(block, {}, true);
+  run::BlockReader({}, 1U << 30).read(block, {}, true);
   REQUIRE(block.rejects.empty());
   batch::Writer writer(batch_bytes, compress_now);
   std::vector<batch::Batch> batches;

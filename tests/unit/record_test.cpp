@@ -21,7 +21,7 @@ std::unique_ptr<Read> read(const std::string& json, run::IdPolicy policy = run::
   run::JsonScanner scanner;
   const std::string& kept = result->arena.texts.emplace_back(json);
   REQUIRE(scanner.scan(kept).verdict == run::Verdict::valid);
-  result->reason = run::RecordReader(policy).read(kept, scanner.members(), result->arena, result->record);
+  result->reason = run::RecordReader({policy}).read(kept, scanner.members(), result->arena, result->record);
   return result;
 }
 
