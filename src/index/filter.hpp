@@ -8,7 +8,8 @@
 
 namespace runctl::index {
 
-// Bits of an empty filter for `keys` keys: 12 a key, so that 1 key in 100 or less is wrongly said to be there.
+// Bits of an empty filter for `keys` keys: 12 a key, so that 1 key in 100 or less is wrongly said to be
+// there.
 std::string make_filter(std::uint64_t keys);
 void add_to_filter(std::string& bits, std::uint64_t key);
 // False: the key is not in the set. A filter without bits says true of each.

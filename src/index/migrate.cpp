@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <array>
 
+#include "base/time.hpp"
 #include "index/postings.hpp"
 #include "index/schema.hpp"
 #include "index/terms.hpp"
-#include "base/time.hpp"
 
 namespace runctl::index {
 
@@ -13,8 +13,8 @@ namespace {
 
 constexpr std::int64_t k_rows_together = 1 << 17;
 
-// Version 1 had neither parents nor metadata, and tags in a table of their own. Footers written at its time have
-// none of the first two either, so nothing is missing afterwards.
+// Version 1 had neither parents nor metadata, and tags in a table of their own. Footers written at its time
+// have none of the first two either, so nothing is missing afterwards.
 constexpr const char* k_copy_from_1 = R"sql(
 INSERT INTO setting SELECT * FROM old_setting;
 INSERT INTO setting(name, value) VALUES('generation', random());
@@ -46,7 +46,8 @@ INSERT INTO old_version
 
 void add_postings(Database& database, std::int64_t first_row, std::int64_t last_row) {
   Statement select = database.prepare(
-      "SELECT run.run, id, trace, name.value, text.value, start, error FROM run LEFT JOIN name ON name.name = run.name "
+      "SELECT run.run, id, trace, name.value, text.value, start, error FROM run LEFT JOIN name ON name.name "
+      "= run.name "
       "LEFT JOIN text ON text.text = run.run_type WHERE run.run BETWEEN ?1 AND ?2");
   Statement select_tags = database.prepare(
       "SELECT old_tag.run, value FROM old_tag JOIN old_text ON old_text.text = old_tag.tag "

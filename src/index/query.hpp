@@ -21,8 +21,8 @@ struct Location {
   std::uint64_t fingerprint = 0;  // XXH3-64 of the run's bytes
 };
 
-// A place in the answer of a query, behind one run: what is asked for after it stays right while others record
-// runs, since these do not change the order of those that are there.
+// A place in the answer of a query, behind one run: what is asked for after it stays right while others
+// record runs, since these do not change the order of those that are there.
 struct Cursor {
   std::int64_t generation = 0;  // of the index: a rebuild numbers its rows anew
   bool newest_first = true;
@@ -44,7 +44,7 @@ struct Query {
   std::optional<std::string> name_prefix;
   std::optional<std::string> run_type;
   std::vector<std::string> tags;
-  std::vector<std::string> metadata;        // "KEY=VALUE"
+  std::vector<std::string> metadata;  // "KEY=VALUE"
   std::optional<bool> error;
   std::optional<std::int64_t> since;        // start >= since, in microseconds since 1970
   std::optional<std::int64_t> until;        // start < until

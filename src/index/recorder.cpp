@@ -50,7 +50,8 @@ class TextRows {
 // The keys of the table's texts as terms of one kind.
 class TermKeys {
  public:
-  TermKeys(TermKind kind, const run::TextTable& texts) : kind_(kind), texts_(texts), keys_(texts.size() + 1) {}
+  TermKeys(TermKind kind, const run::TextTable& texts)
+      : kind_(kind), texts_(texts), keys_(texts.size() + 1) {}
   std::uint64_t of(std::uint32_t number) {
     std::optional<std::uint64_t>& key = keys_[number];
     if (!key) key = term_key(kind_, texts_.text(number));
@@ -107,7 +108,8 @@ class Recorder {
       });
     }
     for (auto begin = by_key_.begin(); begin != by_key_.end();) {
-      const auto end = std::find_if(begin, by_key_.end(), [begin](const Posting& p) { return p.key != begin->key; });
+      const auto end =
+          std::find_if(begin, by_key_.end(), [begin](const Posting& p) { return p.key != begin->key; });
       if (end - begin > 1) find_repeated(begin, end);
       begin = end;
     }
@@ -117,7 +119,9 @@ class Recorder {
 
   // Among runs of the table whose ids have one key.
   void find_repeated(std::vector<Posting>::iterator begin, std::vector<Posting>::iterator end) {
-    const auto identity = [this](const Posting& p) { return std::tie(table_.ids[p.row], table_.fingerprints[p.row]); };
+    const auto identity = [this](const Posting& p) {
+      return std::tie(table_.ids[p.row], table_.fingerprints[p.row]);
+    };
     std::vector<Posting> group(begin, end);
     std::stable_sort(group.begin(), group.end(),
                      [&](const Posting& a, const Posting& b) { return identity(a) < identity(b); });
@@ -137,14 +141,17 @@ class Recorder {
     }
     rows_.assign(table_.size(), 0);
     for (std::size_t i = 0; i < table_.size(); ++i) {
-      if (present_[i] == 0) rows_[i] = static_cast<std::uint32_t>(first_row_) + static_cast<std::uint32_t>(added_++);
+      if (present_[i] == 0)
+        rows_[i] = static_cast<std::uint32_t>(first_row_) + static_cast<std::uint32_t>(added_++);
     }
   }
 
   void insert_runs() {
     Statement insert = database_.prepare(
-        "INSERT INTO run(run, id, trace, parent, fingerprint, batch, raw_offset, length, name, run_type, status, "
-        "tags, start, duration, error) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)");
+        "INSERT INTO run(run, id, trace, parent, fingerprint, batch, raw_offset, length, name, run_type, "
+        "status, "
+        "tags, start, duration, error) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, "
+        "?15)");
     Statement move_to_older = database_.prepare(
         "UPDATE run SET batch = ?2, raw_offset = ?3 WHERE run = ?1 AND "
         "(SELECT modified, key FROM batch WHERE batch = ?2) < "
@@ -160,8 +167,8 @@ class Recorder {
     for (std::size_t i = 0; i < table_.size(); raw_offset += table_.lengths[i] + 1, ++i) {
       if (rows_[i] == 0) {
         // A batch that was stored earlier than the one which a run is known from is found later, when others'
-        // batches are synced: the run is as old as its oldest copy, whatever the order in which an index heard
-        // of them.
+        // batches are synced: the run is as old as its oldest copy, whatever the order in which an index
+        // heard of them.
         if (present_[i] != k_repeated) {
           move_to_older.bind(1, present_[i]).bind(2, batch_).bind(3, as_signed(raw_offset)).run();
         }
@@ -188,7 +195,8 @@ class Recorder {
       const bool has_end = table_.ends[i] != base::k_no_time;
       bind_optional(13, has_start, table_.starts[i]);
       bind_optional(14, has_start && has_end,
-                    as_signed(static_cast<std::uint64_t>(table_.ends[i]) - static_cast<std::uint64_t>(table_.starts[i])));
+                    as_signed(static_cast<std::uint64_t>(table_.ends[i]) -
+                              static_cast<std::uint64_t>(table_.starts[i])));
       insert.bind(15, table_.errors[i]).run();
     }
     Statement count = database_.prepare("UPDATE name SET runs = runs + ?2 WHERE name = ?1");
@@ -224,7 +232,8 @@ class Recorder {
     return 0;
   }
 
-  // The text row of the run's tags as a JSON array; 0 where it has none. Runs of one program have the same few.
+  // The text row of the run's tags as a JSON array; 0 where it has none. Runs of one program have the same
+  // few.
   std::int64_t tags_of(std::size_t i) {
     const std::uint32_t begin = i == 0 ? 0 : table_.tag_ends[i - 1];
     if (begin == table_.tag_ends[i]) return 0;
@@ -244,7 +253,10 @@ class Recorder {
         database_.prepare("INSERT OR IGNORE INTO field(run, name, offset, length) VALUES(?1, ?2, ?3, ?4)");
     for (const run::FieldSpan& field : table_.fields) {
       if (rows_[field.run] == 0) continue;
-      insert.bind(1, rows_[field.run]).bind(2, texts_.of(field.name)).bind(3, field.offset).bind(4, field.length);
+      insert.bind(1, rows_[field.run])
+          .bind(2, texts_.of(field.name))
+          .bind(3, field.offset)
+          .bind(4, field.length);
       insert.run();
     }
   }
@@ -279,7 +291,8 @@ class Recorder {
       if (table_.names[i] != 0) add(names.of(table_.names[i]));
       if (table_.run_types[i] != 0) add(run_types.of(table_.run_types[i]));
       if (table_.errors[i] != 0) add(error);
-      for (std::uint32_t t = i == 0 ? 0 : table_.tag_ends[i - 1]; t < table_.tag_ends[i]; ++t) add(tags.of(table_.tags[t]));
+      for (std::uint32_t t = i == 0 ? 0 : table_.tag_ends[i - 1]; t < table_.tag_ends[i]; ++t)
+        add(tags.of(table_.tags[t]));
       for (std::uint32_t m = i == 0 ? 0 : table_.metadata_ends[i - 1]; m < table_.metadata_ends[i]; ++m) {
         add(metadata.of(table_.metadata[m]));
       }
@@ -294,7 +307,8 @@ class Recorder {
     const std::vector<Version> versions = tables_.versions(id);
     Statement drop = database_.prepare("DELETE FROM old_version WHERE run = ?1");
     Statement insert = database_.prepare("INSERT OR IGNORE INTO old_version(run) VALUES(?1)");
-    for (std::size_t i = 0; i < versions.size(); ++i) (i == 0 ? drop : insert).bind(1, versions[i].location.run).run();
+    for (std::size_t i = 0; i < versions.size(); ++i)
+      (i == 0 ? drop : insert).bind(1, versions[i].location.run).run();
   }
 
   Index::Tables& tables_;
@@ -306,11 +320,11 @@ class Recorder {
   TextRows texts_{database_, table_.texts, "SELECT text FROM text WHERE value = ?1",
                   "INSERT INTO text(value) VALUES(?1)"};
   std::unordered_map<std::string, std::int64_t> tag_lists_;
-  std::vector<Posting> keys_;            // of the ids, by position in the table, which is their `row`
-  std::vector<Posting> by_key_;          // the same, sorted
-  std::vector<std::uint32_t> present_;   // rows of runs that were there before; 0 or k_repeated
-  std::vector<std::uint32_t> rows_;      // of new runs; 0 where a run is present
-  std::vector<run::Id> touched_;         // ids with several versions
+  std::vector<Posting> keys_;           // of the ids, by position in the table, which is their `row`
+  std::vector<Posting> by_key_;         // the same, sorted
+  std::vector<std::uint32_t> present_;  // rows of runs that were there before; 0 or k_repeated
+  std::vector<std::uint32_t> rows_;     // of new runs; 0 where a run is present
+  std::vector<run::Id> touched_;        // ids with several versions
   std::optional<run::Id> last_parent_;
   std::uint32_t last_parent_row_ = 0;
   std::int64_t first_row_ = 0;

@@ -28,9 +28,9 @@ constexpr std::size_t k_texts_kept = 10'000;
 class Rows {
  public:
   explicit Rows(Database& database)
-      : select_(database.prepare(
-            "SELECT id, trace, parent, fingerprint, batch, raw_offset, length, name, run_type, status, start, "
-            "duration, error FROM run WHERE run = ?1")),
+      : select_(database.prepare("SELECT id, trace, parent, fingerprint, batch, raw_offset, length, name, "
+                                 "run_type, status, start, "
+                                 "duration, error FROM run WHERE run = ?1")),
         select_id_(database.prepare("SELECT id FROM run WHERE run = ?1")),
         select_old_(database.prepare("SELECT 1 FROM old_version WHERE run = ?1")),
         select_name_(database.prepare("SELECT value FROM name WHERE name = ?1")),
@@ -153,7 +153,8 @@ class Search {
       if (rows_.is_old(position.row)) continue;
       rows_.go_to(position.row);
       if (!row_matches()) continue;
-      visit({rows_.location(), rows_.facts(),
+      visit({rows_.location(),
+             rows_.facts(),
              {generation_, direction_ == Direction::down, position.order, position.row}});
       if (++found == query_.limit) break;
     }
@@ -186,17 +187,19 @@ class Search {
     if (query_.since) since_ = std::max(since_, order_of(*query_.since));
     if (query_.until) until_ = order_of(*query_.until);
     nothing_ = since_ >= until_;
-    begin_ = mapped(direction_ == Direction::up ? Position{since_, 0}
-                                                : Position{until_ == k_no_end ? until_ : until_ - 1, k_last_row},
-                    direction_);
+    begin_ =
+        mapped(direction_ == Direction::up ? Position{since_, 0}
+                                           : Position{until_ == k_no_end ? until_ : until_ - 1, k_last_row},
+               direction_);
     if (!query_.after) return;
     const Cursor& after = *query_.after;
     if (after.newest_first != (query_.order == Query::Order::newest)) {
       throw Error(ErrorKind::usage, "--after: the cursor is of a search in the other order");
     }
     if (after.generation != generation_) {
-      throw Error(ErrorKind::usage,
-                  "--after: the cursor is of another index, or of before its last rebuild; search anew without it");
+      throw Error(
+          ErrorKind::usage,
+          "--after: the cursor is of another index, or of before its last rebuild; search anew without it");
     }
     Position behind = mapped({after.start_order, after.row}, direction_);
     if (++behind.row == 0) ++behind.order;
@@ -284,7 +287,8 @@ class Search {
       parts.push_back(of_term(term_key(TermKind::trace, bytes_of(*query_.trace))));
       std::vector<Position> roots;
       for (const Position& root : roots_) {
-        if (root.row >= segment.first_row && root.row <= segment.last_row) roots.push_back(mapped(root, direction_));
+        if (root.row >= segment.first_row && root.row <= segment.last_row)
+          roots.push_back(mapped(root, direction_));
       }
       parts.push_back(stream_of_positions(std::move(roots)));
       parts.back()->seek(begin_);
@@ -326,7 +330,7 @@ class Search {
   const std::vector<Segment> segments_;
   Rows rows_;
   const std::int64_t generation_;
-  std::uint64_t since_ = 0;  // orders: from this one
+  std::uint64_t since_ = 0;         // orders: from this one
   std::uint64_t until_ = k_no_end;  // up to the one before this
   Position begin_;
   std::vector<std::uint64_t> terms_;

@@ -8,7 +8,8 @@ namespace {
 
 class TermStream : public Stream {
  public:
-  TermStream(BlockSource& blocks, const Segment& segment, std::uint64_t key, Direction direction, Position begin)
+  TermStream(BlockSource& blocks, const Segment& segment, std::uint64_t key, Direction direction,
+             Position begin)
       : blocks_(blocks), segment_(segment), key_(key), direction_(direction) {
     seek(begin);
   }
@@ -38,7 +39,8 @@ class TermStream : public Stream {
       load(blocks_.at_or_before(segment_, wanted), 0);
     }
     if (direction_ == Direction::up) {
-      at_ = static_cast<std::size_t>(std::lower_bound(entries_.begin(), entries_.end(), wanted) - entries_.begin());
+      at_ = static_cast<std::size_t>(std::lower_bound(entries_.begin(), entries_.end(), wanted) -
+                                     entries_.begin());
       if (at_ == entries_.size()) load(block_ + 1, 0);
     } else {
       const auto behind = std::upper_bound(entries_.begin(), entries_.end(), wanted);

@@ -1,4 +1,5 @@
-// Runs in the order of their start times, one after the other or by leaps: what a search is put together from.
+// Runs in the order of their start times, one after the other or by leaps: what a search is put together
+// from.
 #pragma once
 
 #include <compare>

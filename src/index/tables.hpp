@@ -15,7 +15,8 @@ namespace runctl::index {
 
 inline std::int64_t as_signed(std::uint64_t number) { return static_cast<std::int64_t>(number); }
 
-// The setting that tells whether a row still means the run that it meant: it changes when rows are numbered anew.
+// The setting that tells whether a row still means the run that it meant: it changes when rows are numbered
+// anew.
 inline constexpr const char* k_generation = "generation";
 
 // A run as it was stored at one time.

@@ -1,5 +1,5 @@
-// What can be searched for without looking at rows: each is a key of the term postings, in which the runs that
-// have it stand in the order of their start times.
+// What can be searched for without looking at rows: each is a key of the term postings, in which the runs
+// that have it stand in the order of their start times.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +11,9 @@ namespace runctl::index {
 
 // Stored in keys: never change one.
 enum class TermKind : char {
-  all = '*',       // every run
-  trace = 't',     // the 16 bytes of a trace id; not of runs whose trace is their own id
-  name = 'n',      // the text, as are the next three
+  all = '*',    // every run
+  trace = 't',  // the 16 bytes of a trace id; not of runs whose trace is their own id
+  name = 'n',   // the text, as are the next three
   run_type = 'y',
   tag = 'g',
   metadata = 'm',  // "KEY=VALUE"
@@ -23,9 +23,9 @@ enum class TermKind : char {
 // XXH3-64 of the kind and the text.
 std::uint64_t term_key(TermKind kind, std::string_view text);
 
-// The key of a run's id among the id postings. Time-ordered ids keep their order, so that segments of different
-// times do not overlap; the rest is a hash, since ids of one millisecond, or of a program that counts them up,
-// have equal halves.
+// The key of a run's id among the id postings. Time-ordered ids keep their order, so that segments of
+// different times do not overlap; the rest is a hash, since ids of one millisecond, or of a program that
+// counts them up, have equal halves.
 std::uint64_t id_key(const run::Id& id);
 
 // The order of a start time, in microseconds since 1970; runs without one come first, with the order 0.

@@ -32,7 +32,8 @@ std::string pick(tests::Random& random, const char* const (&choices)[N]) {
 }
 
 ModelRun random_run(tests::Random& random, std::size_t number) {
-  static constexpr const char* k_names[] = {"", "plan", "planner", "a%b_c", "re\x1bply", "\xd7\xa9\xd7\x9c", "\"q\"\\"};
+  static constexpr const char* k_names[] = {
+      "", "plan", "planner", "a%b_c", "re\x1bply", "\xd7\xa9\xd7\x9c", "\"q\"\\"};
   static constexpr const char* k_types[] = {"", "llm", "chain", "tool"};
   static constexpr const char* k_tags[] = {"red", "green", "", "[\"x\"]"};
   static constexpr const char* k_metadata[] = {"env=prod", "env=test", "user.name=ann", "n=1", "empty="};
@@ -127,7 +128,9 @@ struct Model {
                                        [&](const ModelRun& other) { return other.id == rows[i].id; });
       if (latest && matches(rows[i], query)) found.push_back(static_cast<std::int64_t>(i) + 1);
     }
-    const auto key = [this](std::int64_t row) { return std::pair(rows[static_cast<std::size_t>(row) - 1].start, row); };
+    const auto key = [this](std::int64_t row) {
+      return std::pair(rows[static_cast<std::size_t>(row) - 1].start, row);
+    };
     std::sort(found.begin(), found.end(), [&](std::int64_t a, std::int64_t b) { return key(a) < key(b); });
     if (query.order == index::Query::Order::newest) std::reverse(found.begin(), found.end());
     return found;
@@ -135,7 +138,8 @@ struct Model {
 };
 
 index::Query random_query(tests::Random& random, std::size_t runs) {
-  static constexpr const char* k_parts[] = {"", "plan", "er", "%", "_", "rare", "rare 1", "\"", "none of them"};
+  static constexpr const char* k_parts[] = {"",     "plan",   "er", "%",           "_",
+                                            "rare", "rare 1", "\"", "none of them"};
   index::Query query;
   const auto sometimes = [&random] { return random.below(4) == 0; };
   if (sometimes()) query.trace = run::id_of_text("run " + std::to_string(random.below(runs) / 5 * 5));
@@ -186,7 +190,8 @@ TEST_CASE("every search finds what a look at every run finds") {
       found_in_all += expected.size();
       query.limit = 1 + random.below(5);
       const std::vector<std::int64_t> first(
-          expected.begin(), expected.begin() + static_cast<std::ptrdiff_t>(std::min(query.limit, expected.size())));
+          expected.begin(),
+          expected.begin() + static_cast<std::ptrdiff_t>(std::min(query.limit, expected.size())));
       CHECK(rows_of(index, query) == first);
     }
   }
@@ -239,7 +244,8 @@ TEST_CASE("pages join up while others record runs") {
         runs.back().id = "unique " + std::to_string(++number);
         runs.back().start /= 500;  // many start at the same time
       }
-      index.add({"runs/v1/mixed/" + std::to_string(number), 1, static_cast<std::int64_t>(number)}, table_of(runs));
+      index.add({"runs/v1/mixed/" + std::to_string(number), 1, static_cast<std::int64_t>(number)},
+                table_of(runs));
     };
     more();
     index::Query query;
