@@ -54,6 +54,7 @@ class FooterDecoder {
     read_identity();
     read_times();
     read_tags_and_fields();
+    read_metadata();
     check_lengths(layout);
     table_.frames = layout.frames;
     return std::move(table_);
@@ -66,7 +67,7 @@ class FooterDecoder {
       *count = reader.number<std::uint32_t>();
     }
     const auto columns = reader.number<std::uint32_t>();
-    const bool sane = runs_ <= k_max_runs && frames_ <= k_max_frames && traces_ <= runs_ &&
+    const bool sane = runs_ <= k_max_runs && frames_ <= k_max_frames && traces_ <= 2 * runs_ &&
                       texts_ <= k_max_items && tags_ <= k_max_items && fields_ <= k_max_items;
     if (!reader.ok() || !sane) corrupt("the footer's counts are out of range");
     for (std::uint32_t i = 0; i < columns; ++i) {
@@ -78,6 +79,7 @@ class FooterDecoder {
     }
   }
 
+  [[nodiscard]] bool has(Column which) const { return columns_.contains(static_cast<std::uint32_t>(which)); }
   [[nodiscard]] std::string_view column(Column which) const {
     const auto found = columns_.find(static_cast<std::uint32_t>(which));
     if (found == columns_.end()) corrupt("a column of the footer is missing");
@@ -137,21 +139,29 @@ class FooterDecoder {
     const Numbers references = numbers(Column::trace, runs_);
     const std::vector<run::Id> foreign = ids(Column::trace_high, Column::trace_low, traces_);
     table_.traces.reserve(runs_);
-    for (std::size_t i = 0; i < runs_; ++i) table_.traces.push_back(trace_of(i, references[i], foreign));
+    for (std::size_t i = 0; i < runs_; ++i) table_.traces.push_back(meant_by(i, references[i], foreign));
+    table_.parents = table_.ids;
+    if (!has(Column::parent)) return;
+    const Numbers parents = numbers(Column::parent, runs_);
+    for (std::size_t i = 0; i < runs_; ++i) {
+      if (parents[i] == 0) continue;
+      table_.parents[i] =
+          parents[i] == k_parent_is_trace ? table_.traces[i] : meant_by(i, parents[i] - 1, foreign);
+    }
   }
 
-  [[nodiscard]] run::Id trace_of(std::size_t i, std::uint64_t reference,
+  [[nodiscard]] run::Id meant_by(std::size_t i, std::uint64_t reference,
                                  const std::vector<run::Id>& foreign) const {
     if (reference == 0) return table_.ids[i];
     if (reference % 2 == 1) {
-      if (reference / 2 >= foreign.size()) corrupt("a trace in the footer is out of range");
+      if (reference / 2 >= foreign.size()) corrupt("a trace or parent in the footer is out of range");
       return foreign[reference / 2];
     }
     const std::int64_t distance = base::unzigzag(reference / 2);
     const auto limit = static_cast<std::int64_t>(runs_);
-    if (distance <= -limit || distance >= limit) corrupt("a trace in the footer is out of range");
+    if (distance <= -limit || distance >= limit) corrupt("a trace or parent in the footer is out of range");
     const std::int64_t position = static_cast<std::int64_t>(i) + distance;
-    if (position < 0 || position >= limit) corrupt("a trace in the footer is out of range");
+    if (position < 0 || position >= limit) corrupt("a trace or parent in the footer is out of range");
     return table_.ids[static_cast<std::size_t>(position)];
   }
 
@@ -171,15 +181,30 @@ class FooterDecoder {
     }
   }
 
-  void read_tags_and_fields() {
+  // Where the items of each run end, from how many each has.
+  [[nodiscard]] std::vector<std::uint32_t> ends_of(Column counts, std::uint64_t limit) const {
+    std::vector<std::uint32_t> ends;
+    ends.reserve(runs_);
     std::uint64_t end = 0;
-    for (const std::uint32_t count : small_numbers(Column::tag_count, runs_, tags_)) {
+    for (const std::uint32_t count : small_numbers(counts, runs_, limit)) {
       end += count;
-      if (end > tags_) corrupt("the footer's tags are out of range");
-      table_.tag_ends.push_back(static_cast<std::uint32_t>(end));
+      if (end > limit) corrupt("the footer's tags or metadata are out of range");
+      ends.push_back(static_cast<std::uint32_t>(end));
     }
+    return ends;
+  }
+
+  void read_metadata() {
+    table_.metadata_ends.assign(runs_, 0);
+    if (runs_ == 0 || !has(Column::metadata_count)) return;
+    table_.metadata_ends = ends_of(Column::metadata_count, k_max_items);
+    table_.metadata = small_numbers(Column::metadata, table_.metadata_ends.back(), texts_);
+  }
+
+  void read_tags_and_fields() {
+    table_.tag_ends = ends_of(Column::tag_count, tags_);
+    if ((runs_ == 0 ? 0 : table_.tag_ends.back()) != tags_) corrupt("the footer's tags are out of range");
     table_.tags = small_numbers(Column::tag, tags_, texts_);
-    if (end != tags_) corrupt("the footer's tags are out of range");
     const auto field_runs = small_numbers(Column::field_run, fields_, runs_);
     const auto field_names = small_numbers(Column::field_name, fields_, texts_);
     const auto offsets = small_numbers(Column::field_offset, fields_, 0xFFFFFFFE);

@@ -41,6 +41,7 @@ class FooterEncoder {
     add_texts();
     add_times();
     add_tags_and_fields();
+    add_metadata();
     add(Column::frame_stored,
         numbers_of(table_.frames, [](const run::Frame& frame) { return frame.stored; }));
     add(Column::frame_raw, numbers_of(table_.frames, [](const run::Frame& frame) { return frame.raw; }));
@@ -65,30 +66,34 @@ class FooterEncoder {
     add_ids(Column::id_high, Column::id_low, table_.ids);
     add(Column::fingerprint, numbers_of(table_.fingerprints));
     add(Column::length, numbers_of(table_.lengths));
-    add(Column::trace, trace_references());
-    add_ids(Column::trace_high, Column::trace_low, foreign_traces_);
+    const Numbers traces = references_to(table_.traces);
+    Numbers parents = references_to(table_.parents);
+    // The parent of most runs is the root of their trace.
+    for (std::size_t i = 0; i < parents.size(); ++i) {
+      if (parents[i] != 0) parents[i] = parents[i] == traces[i] ? k_parent_is_trace : parents[i] + 1;
+    }
+    add(Column::trace, traces);
+    add_ids(Column::trace_high, Column::trace_low, foreign_ids_);
+    add(Column::parent, parents);
   }
 
-  // A trace is named after its root run, which is nearly always in the same batch: so most references are
-  // distances of a few runs, and few trace ids are stored a second time.
-  Numbers trace_references() {
-    std::unordered_map<run::Id, std::size_t> positions;
-    std::unordered_map<run::Id, std::size_t> foreign;
+  // Which run is meant, for each run. It is nearly always in the same batch: so most references are distances
+  // of a few runs, and few ids are stored a second time.
+  Numbers references_to(const std::vector<run::Id>& ids) {
     Numbers references(table_.size(), 0);
     for (std::size_t i = 0; i < table_.size(); ++i) {
-      const run::Id& trace = table_.traces[i];
-      if (trace == table_.ids[i]) continue;
-      if (positions.empty()) {
-        positions.reserve(table_.size());
-        for (std::size_t k = 0; k < table_.size(); ++k) positions.emplace(table_.ids[k], k);
+      if (ids[i] == table_.ids[i]) continue;
+      if (positions_.empty()) {
+        positions_.reserve(table_.size());
+        for (std::size_t k = 0; k < table_.size(); ++k) positions_.emplace(table_.ids[k], k);
       }
-      const auto root = positions.find(trace);
-      if (root != positions.end()) {
-        const auto distance = static_cast<std::int64_t>(root->second) - static_cast<std::int64_t>(i);
+      const auto meant = positions_.find(ids[i]);
+      if (meant != positions_.end()) {
+        const auto distance = static_cast<std::int64_t>(meant->second) - static_cast<std::int64_t>(i);
         references[i] = base::zigzag(distance) * 2;
       } else {
-        const auto [known, added] = foreign.emplace(trace, foreign_traces_.size());
-        if (added) foreign_traces_.push_back(trace);
+        const auto [known, added] = foreign_.emplace(ids[i], foreign_ids_.size());
+        if (added) foreign_ids_.push_back(ids[i]);
         references[i] = known->second * 2 + 1;
       }
     }
@@ -132,10 +137,21 @@ class FooterEncoder {
     add(Column::flags, flags);
   }
 
-  void add_tags_and_fields() {
-    Numbers counts = numbers_of(table_.tag_ends);
+  // How many items each run has, from where they end.
+  static Numbers counts_of(const std::vector<std::uint32_t>& ends) {
+    Numbers counts = numbers_of(ends);
     std::adjacent_difference(counts.begin(), counts.end(), counts.begin());
-    add(Column::tag_count, counts);
+    return counts;
+  }
+
+  void add_metadata() {
+    if (table_.metadata.empty()) return;
+    add(Column::metadata_count, counts_of(table_.metadata_ends));
+    add(Column::metadata, numbers_of(table_.metadata));
+  }
+
+  void add_tags_and_fields() {
+    add(Column::tag_count, counts_of(table_.tag_ends));
     add(Column::tag, numbers_of(table_.tags));
     add(Column::field_run, numbers_of(table_.fields, [](const run::FieldSpan& span) { return span.run; }));
     add(Column::field_name, numbers_of(table_.fields, [](const run::FieldSpan& span) { return span.name; }));
@@ -148,8 +164,8 @@ class FooterEncoder {
   std::string frame_up() {
     std::string content(k_footer_version);
     for (const std::size_t count :
-         {table_.size(), table_.frames.size(), table_.texts.size(), foreign_traces_.size(),
-          table_.tags.size(), table_.fields.size(), column_count_}) {
+         {table_.size(), table_.frames.size(), table_.texts.size(), foreign_ids_.size(), table_.tags.size(),
+          table_.fields.size(), column_count_}) {
       base::append_number(content, static_cast<std::uint32_t>(count));
     }
     content += columns_;
@@ -161,7 +177,9 @@ class FooterEncoder {
   }
 
   const run::Table& table_;
-  std::vector<run::Id> foreign_traces_;
+  std::unordered_map<run::Id, std::size_t> positions_;  // of the batch's runs
+  std::unordered_map<run::Id, std::size_t> foreign_;    // in foreign_ids_
+  std::vector<run::Id> foreign_ids_;                    // that runs refer to and that are not in the batch
   std::string columns_;
   std::size_t column_count_ = 0;
 };

@@ -50,6 +50,7 @@ enum class IdPolicy {
 // joined by dots and strings decoded. Longer entries and those nested deeper are left out, as is null.
 inline constexpr std::size_t k_max_metadata_text = 256;  // bytes
 inline constexpr std::size_t k_max_metadata_depth = 8;
+inline constexpr std::size_t k_max_metadata_entries = 256;
 inline constexpr std::size_t k_default_metadata_entries = 32;
 
 struct RecordOptions {

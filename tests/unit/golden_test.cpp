@@ -64,6 +64,9 @@ TEST_CASE("frozen batches are readable for ever") {
       CHECK(table.texts.text(table.run_types[i]) == record.run_type);
       CHECK(table.texts.text(table.statuses[i]) == record.status);
       CHECK((table.errors[i] != 0) == record.has_error);
+      // The first version wrote neither parents nor metadata.
+      CHECK(table.parents[i] == record.id);
+      CHECK(table.metadata_ends[i] == 0);
       CHECK(table.tag_ends[i] - (i == 0 ? 0 : table.tag_ends[i - 1]) == record.tags_end - record.tags_begin);
     }
   }
