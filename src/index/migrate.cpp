@@ -81,8 +81,8 @@ void add_postings(Database& database, std::int64_t first_row, std::int64_t last_
                      static_cast<std::uint32_t>(select_tags.number(0))});
     select_start.reset();
   }
-  std::sort(ids.begin(), ids.end());
-  std::sort(terms.begin(), terms.end());
+  sort_postings(ids);
+  sort_postings(terms);
   const auto first = static_cast<std::uint32_t>(first_row);
   const auto last = static_cast<std::uint32_t>(last_row);
   Postings(database, PostingKind::id).add(ids, first, last);

@@ -29,8 +29,11 @@ void append_varint(std::string& out, std::uint64_t number) {
 }
 
 std::uint64_t read_varint(const char*& at, const char* end) {
-  std::uint64_t number = 0;
-  for (unsigned shift = 0; shift < 64; shift += 7) {
+  if (at == end) broken();
+  std::uint64_t number = static_cast<unsigned char>(*at++);
+  if (number < 0x80) return number;
+  number &= 0x7F;
+  for (unsigned shift = 7; shift < 64; shift += 7) {
     if (at == end) broken();
     const auto byte = static_cast<unsigned char>(*at++);
     number |= std::uint64_t{byte & 0x7Fu} << shift;
@@ -117,6 +120,26 @@ void decode_block(PostingKind kind, std::string_view stored, std::vector<Posting
     postings.push_back(posting);
   }
   if (postings.empty()) broken();
+}
+
+// Hashes spread evenly over buckets by their first bits; what is in one bucket came in the order of rows, so
+// that the entries of a frequent key are mostly sorted already.
+void sort_postings(std::vector<Posting>& postings) {
+  constexpr unsigned k_shift = 53;
+  constexpr std::size_t k_buckets = std::size_t{1} << (64 - k_shift);
+  std::vector<std::size_t> ends(k_buckets + 1, 0);
+  for (const Posting& posting : postings) ++ends[(posting.key >> k_shift) + 1];
+  for (std::size_t i = 1; i <= k_buckets; ++i) ends[i] += ends[i - 1];
+  std::vector<Posting> sorted(postings.size());
+  // Afterwards each bucket ends at its own position, and begins where the one before ends.
+  for (const Posting& posting : postings) sorted[ends[posting.key >> k_shift]++] = posting;
+  auto begin = sorted.begin();
+  for (std::size_t i = 0; i < k_buckets; ++i) {
+    const auto end = sorted.begin() + static_cast<std::ptrdiff_t>(ends[i]);
+    if (!std::is_sorted(begin, end)) std::sort(begin, end);
+    begin = end;
+  }
+  postings = std::move(sorted);
 }
 
 std::vector<Segment> segments_of(Database& database, PostingKind kind) {

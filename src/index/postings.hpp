@@ -49,6 +49,9 @@ constexpr std::int64_t as_ordered(std::uint64_t number) {
 std::string encode_block(PostingKind kind, const std::vector<Posting>& postings);
 void decode_block(PostingKind kind, std::string_view stored, std::vector<Posting>& postings);
 
+// Sorts postings whose keys are hashes, several times as fast as std::sort.
+void sort_postings(std::vector<Posting>& postings);
+
 // All segments of a kind, in ascending order of rows.
 std::vector<Segment> segments_of(Database& database, PostingKind kind);
 

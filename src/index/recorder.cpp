@@ -90,7 +90,7 @@ class Recorder {
       keys_.push_back({id_key(table_.ids[i]), 0, static_cast<std::uint32_t>(i)});
     }
     by_key_ = keys_;
-    std::sort(by_key_.begin(), by_key_.end());
+    sort_postings(by_key_);
   }
 
   // Sets `present_` to the rows of runs that are there already, and notes ids of which another version is.
@@ -297,7 +297,7 @@ class Recorder {
         add(metadata.of(table_.metadata[m]));
       }
     }
-    std::sort(postings.begin(), postings.end());
+    sort_postings(postings);
     // A tag may stand twice in one run.
     postings.erase(std::unique(postings.begin(), postings.end()), postings.end());
     return postings;
