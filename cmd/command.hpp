@@ -23,6 +23,7 @@ struct Program {
 void add_ingest(Program& program);
 void add_get(Program& program);
 void add_index(Program& program);
+void add_cache(Program& program);
 void add_doctor(Program& program);
 
 }  // namespace runctl::cmd
