@@ -65,6 +65,7 @@ int run(int argc, char** argv) {
   add_globals(program);
   add_ingest(program);
   add_get(program);
+  add_search(program);
   add_index(program);
   add_cache(program);
   add_doctor(program);

@@ -52,12 +52,19 @@ struct Assembly {
   }
 };
 
-// Whether the JSON string `value` is the id `wanted`: the same text, or the same UUID.
-bool is_id(std::string_view value, const std::string& wanted) {
-  if (value.size() < 2) return false;
+// How the id of a run, a JSON string, is that which is wanted.
+enum class Likeness {
+  none,
+  stand_in,  // the wanted one is the UUID that stands for the run's in the index, as a search prints it
+  same,      // the same text, or the same UUID
+};
+
+Likeness compare_id(std::string_view value, const std::string& wanted) {
+  if (value.size() < 2) return Likeness::none;
   const std::string text = run::unescape(value.substr(1, value.size() - 2));
   const auto uuid = run::parse_uuid(wanted);
-  return uuid ? run::parse_uuid(text) == uuid : text == wanted;
+  if (uuid ? run::parse_uuid(text) == uuid : text == wanted) return Likeness::same;
+  return uuid && run::id_of_text(text) == *uuid ? Likeness::stand_in : Likeness::none;
 }
 
 std::optional<std::string_view> find_member(const std::vector<run::Member>& members, std::string_view name) {
@@ -87,11 +94,14 @@ void Fetcher::get(const std::vector<std::string>& ids) {
 }
 
 void Fetcher::get_trace(const std::string& trace_id) {
+  const std::vector<index::Location> locations = index_.find_trace(run::id_of_text(trace_id));
+  get_located(locations);
+  if (locations.empty()) events_.not_found(trace_id);
+}
+
+void Fetcher::get_located(const std::vector<index::Location>& locations) {
   std::vector<Wanted> wanted;
-  for (const index::Location& location : index_.find_trace(run::id_of_text(trace_id))) {
-    wanted.push_back({"", {location}});
-  }
-  if (wanted.empty()) wanted.push_back({trace_id, {}});
+  for (const index::Location& location : locations) wanted.push_back({"", {location}});
   fetch(wanted);
 }
 
@@ -200,7 +210,7 @@ bool Fetcher::names_itself(const index::Location& location, const std::string& i
   std::string value;
   read_bytes(location.batch, location.raw_offset + place->offset, place->length,
              [&value](std::string_view piece) { value += piece; });
-  return is_id(value, id);
+  return compare_id(value, id) == Likeness::same;
 }
 
 void Fetcher::emit_or_report(const Wanted& wanted, std::string json) {
@@ -248,22 +258,26 @@ void Fetcher::emit(const Wanted& wanted, std::string json) {
     events_.not_found(wanted.id);
     return;
   }
-  const index::Location* location = &wanted.versions.front();
-  for (std::size_t version = 0;; json = assemble(*location)) {
-    if (base::xxh3_64(json) != location->fingerprint) {
-      fail_corrupt(location->batch, "the run there is not the one that was stored");
+  // The index knows 16 bytes of each id: two ids may have one hash, and a hash may look like a UUID.
+  std::optional<std::string> stand_in;
+  for (std::size_t version = 0;; json = assemble(wanted.versions[version])) {
+    if (base::xxh3_64(json) != wanted.versions[version].fingerprint) {
+      fail_corrupt(wanted.versions[version].batch, "the run there is not the one that was stored");
     }
     if (wanted.id.empty()) break;
-    // The index knows 16 bytes of each id: two ids may have one hash, and a hash may look like a UUID.
     run::JsonScanner scanner;
     scanner.scan(json);
     const auto id = find_member(scanner.members(), "id");
-    if (id && is_id(*id, wanted.id)) break;
-    if (++version == wanted.versions.size()) {
+    const Likeness likeness = id ? compare_id(*id, wanted.id) : Likeness::none;
+    if (likeness == Likeness::same) break;
+    if (likeness == Likeness::stand_in && !stand_in) stand_in = std::move(json);
+    if (++version < wanted.versions.size()) continue;
+    if (!stand_in) {
       events_.not_found(wanted.id);
       return;
     }
-    location = &wanted.versions[version];
+    json = std::move(*stand_in);
+    break;
   }
   if (options_.fields.empty()) {
     events_.bytes(json, true);

@@ -39,6 +39,8 @@ class Fetcher {
 
   // Runs that lie near each other are read together, within each call.
   void get(const std::vector<std::string>& ids);
+  // The runs that lie there.
+  void get_located(const std::vector<index::Location>& locations);
   // All runs of a trace, by start time.
   void get_trace(const std::string& trace_id);
 

@@ -1,7 +1,8 @@
-// What the index knows of one run.
+// What the index knows of one run, without its bytes: what a person is shown of it.
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -21,5 +22,16 @@ struct Facts {
   std::int64_t end = base::k_no_time;
   bool error = false;
 };
+
+// Microseconds from start to end, below 0 where clocks disagreed; absent where either time is.
+inline std::optional<std::int64_t> latency(std::int64_t start, std::int64_t end) {
+  if (start == base::k_no_time || end == base::k_no_time) return std::nullopt;
+  // Foreign times may lie further apart than the number reaches.
+  std::int64_t difference = 0;
+  if (__builtin_sub_overflow(end, start, &difference)) {
+    return end > start ? std::numeric_limits<std::int64_t>::max() : std::numeric_limits<std::int64_t>::min();
+  }
+  return difference;
+}
 
 }  // namespace runctl::run

@@ -1,8 +1,7 @@
-// Fills an index with generated runs, for scripts/bench-index: batches as an ingest of small runs makes them, with
-// ids that are random (UUIDv4) or ordered by time (UUIDv7).
-// usage: fill_index INDEX STORE_URL v4|v7 RUNS[,RUNS...]
-// Prints a line of JSON each time the index has grown to one of the sizes: runs, the rate of the last half of it
-// in runs a second, and the file's size.
+// Fills an index with generated runs, for scripts/bench-index: batches as an ingest of small runs makes them,
+// with ids that are random (UUIDv4) or ordered by time (UUIDv7). usage: fill_index INDEX STORE_URL v4|v7
+// RUNS[,RUNS...] Prints a line of JSON each time the index has grown to one of the sizes: runs, the rate of
+// the last half of it in runs a second, and the file's size.
 #include <fmt/format.h>
 #include <sys/stat.h>
 
@@ -23,7 +22,7 @@ constexpr std::size_t k_batch_runs = 20'000;
 constexpr std::size_t k_trace_runs = 8;
 constexpr std::size_t k_names = 2'000;
 constexpr std::int64_t k_first_start = 1'704'067'200'000'000;  // 2024-01-01
-constexpr std::int64_t k_step = 259'200;                        // microseconds: ten million runs in thirty days
+constexpr std::int64_t k_step = 259'200;  // microseconds: ten million runs in thirty days
 
 run::Id random_id(std::mt19937_64& random, bool time_ordered, std::int64_t start) {
   run::Id id;
@@ -35,8 +34,8 @@ run::Id random_id(std::mt19937_64& random, bool time_ordered, std::int64_t start
   return id;
 }
 
-// Runs number `first` and on. Traces of eight: a root and its children; every hundredth run has an error, every
-// thousandth a user of its own.
+// Runs number `first` and on. Traces of eight: a root and its children; every hundredth run has an error,
+// every thousandth a user of its own.
 run::Table make_batch(std::mt19937_64& random, bool time_ordered, std::size_t first, std::size_t count) {
   run::Table table;
   run::Id root;
@@ -73,7 +72,8 @@ std::int64_t size_of(const std::string& path) {
   return ::stat(path.c_str(), &status) == 0 ? status.st_size : 0;
 }
 
-void fill(const std::string& path, const std::string& store, bool time_ordered, std::vector<std::size_t> sizes) {
+void fill(const std::string& path, const std::string& store, bool time_ordered,
+          std::vector<std::size_t> sizes) {
   std::sort(sizes.begin(), sizes.end());
   index::Index index = std::move(*index::Index::open(path, store, index::Index::Access::write));
   std::mt19937_64 random(time_ordered ? 7 : 4);
@@ -86,15 +86,17 @@ void fill(const std::string& path, const std::string& store, bool time_ordered, 
       const std::size_t count = std::min(k_batch_runs, size - runs);
       const run::Table table = make_batch(random, time_ordered, runs, count);
       const auto begin = std::chrono::steady_clock::now();
-      index.add({fmt::format("runs/v1/mixed/{:064x}.ndjson.zst", runs), 1, static_cast<std::int64_t>(runs) + 1}, table);
+      index.add(
+          {fmt::format("runs/v1/mixed/{:064x}.ndjson.zst", runs), 1, static_cast<std::int64_t>(runs) + 1},
+          table);
       if (runs >= half) {
         seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
         timed += count;
       }
       runs += count;
     }
-    fmt::print("{{\"runs\": {}, \"rate\": {:.0f}, \"bytes\": {}}}\n", runs, static_cast<double>(timed) / seconds,
-               size_of(path));
+    fmt::print("{{\"runs\": {}, \"rate\": {:.0f}, \"bytes\": {}}}\n", runs,
+               static_cast<double>(timed) / seconds, size_of(path));
     std::fflush(stdout);
   }
 }
