@@ -17,10 +17,12 @@ using base::ErrorKind;
 std::int64_t time_of(const std::string& text, const char* flag, std::int64_t now) {
   if (const auto time = base::parse_iso_time(text)) return *time;
   if (const auto age = duration_of(text)) return now - *age;
-  throw Error(ErrorKind::usage,
-              fmt::format("{}: \"{}\" is no time: give one as 2024-05-05, 2024-05-05T23:43:00Z, or how long ago: 90s, "
-                          "30m, 2h, 7d",
-                          flag, text));
+  throw Error(
+      ErrorKind::usage,
+      fmt::format(
+          "{}: \"{}\" is no time: give one as 2024-05-05, 2024-05-05T23:43:00Z, or how long ago: 90s, "
+          "30m, 2h, 7d",
+          flag, text));
 }
 
 std::int64_t latency_of(const std::string& text, const char* flag) {
@@ -59,9 +61,9 @@ void add_filters(CLI::App& command, Filters& filters) {
 }
 
 bool is_filtered(const Filters& filters) {
-  return filters.trace_id || filters.name || filters.name_contains || filters.name_prefix || filters.run_type ||
-         !filters.tags.empty() || !filters.metadata.empty() || filters.error || filters.no_error || filters.since ||
-         filters.until || filters.min_latency || filters.max_latency;
+  return filters.trace_id || filters.name || filters.name_contains || filters.name_prefix ||
+         filters.run_type || !filters.tags.empty() || !filters.metadata.empty() || filters.error ||
+         filters.no_error || filters.since || filters.until || filters.min_latency || filters.max_latency;
 }
 
 index::Query query_of(const Filters& filters, std::int64_t now) {

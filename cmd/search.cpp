@@ -38,7 +38,8 @@ struct Options {
 std::string latency_text(const run::Facts& facts, const char* none) {
   const auto latency = run::latency(facts.start, facts.end);
   if (!latency) return none;
-  const std::uint64_t size = *latency < 0 ? 0 - static_cast<std::uint64_t>(*latency) : static_cast<std::uint64_t>(*latency);
+  const std::uint64_t size =
+      *latency < 0 ? 0 - static_cast<std::uint64_t>(*latency) : static_cast<std::uint64_t>(*latency);
   return fmt::format("{}{}.{:06}", *latency < 0 ? "-" : "", size / 1'000'000, size % 1'000'000);
 }
 
@@ -54,10 +55,9 @@ std::string json_line(const index::Hit& hit) {
       R"("end_time":{},"latency":{},"error":{},"cursor":"{}"}})"
       "\n",
       run::uuid_text(facts.id), run::uuid_text(facts.trace),
-      facts.parent ? '"' + run::uuid_text(*facts.parent) + '"' : "null", text(facts.name), text(facts.run_type),
-      text(facts.status), time(facts.start), time(facts.end),
-      latency_text(facts, "null"), facts.error,
-      hit.cursor.text());
+      facts.parent ? '"' + run::uuid_text(*facts.parent) + '"' : "null", text(facts.name),
+      text(facts.run_type), text(facts.status), time(facts.start), time(facts.end),
+      latency_text(facts, "null"), facts.error, hit.cursor.text());
 }
 
 // RFC 4180, with the line ends of this system.
@@ -74,10 +74,10 @@ constexpr const char* k_csv_header =
 std::string csv_line(const index::Hit& hit) {
   const run::Facts& facts = hit.facts;
   const auto time = [](std::int64_t value) { return value == base::k_no_time ? "" : base::iso_text(value); };
-  return fmt::format("{},{},{},{},{},{},{},{},{},{},{}\n", run::uuid_text(facts.id), run::uuid_text(facts.trace),
-                     facts.parent ? run::uuid_text(*facts.parent) : "", csv_field(facts.name),
-                     csv_field(facts.run_type), csv_field(facts.status), time(facts.start), time(facts.end),
-                     latency_text(facts, ""),
+  return fmt::format("{},{},{},{},{},{},{},{},{},{},{}\n", run::uuid_text(facts.id),
+                     run::uuid_text(facts.trace), facts.parent ? run::uuid_text(*facts.parent) : "",
+                     csv_field(facts.name), csv_field(facts.run_type), csv_field(facts.status),
+                     time(facts.start), time(facts.end), latency_text(facts, ""),
                      facts.error ? "true" : "false", hit.cursor.text());
 }
 
@@ -118,9 +118,9 @@ class SearchCommand {
   // The first search of a store that others have filled.
   void make_index() {
     if (options_.no_sync) {
-      throw base::Error(base::ErrorKind::not_found,
-                        session_.index_path() + ": there is no index of " + session_.store().url() +
-                            " yet; 'runctl index sync' makes it from the store");
+      throw base::Error(base::ErrorKind::not_found, session_.index_path() + ": there is no index of " +
+                                                        session_.store().url() +
+                                                        " yet; 'runctl index sync' makes it from the store");
     }
     index::Index index = session_.index_for_writing();
     sync_index(session_, index, {});
@@ -129,7 +129,8 @@ class SearchCommand {
 
   void print_count() {
     const std::int64_t count = index_->count(query_);
-    out_.write(session_.settings().json ? fmt::format("{{\"count\":{}}}\n", count) : fmt::format("{}\n", count));
+    out_.write(session_.settings().json ? fmt::format("{{\"count\":{}}}\n", count)
+                                        : fmt::format("{}\n", count));
   }
 
   void print_runs() {
@@ -216,7 +217,8 @@ void add_search(Program& program) {
   command->add_option("--order", options->order, "newest (the default) or oldest first, by start time")
       ->check(unnamed(CLI::IsMember({"newest", "oldest"})))
       ->type_name("ORDER");
-  command->add_option("--after", options->after, "Go on behind the run that has this cursor")->type_name("CURSOR");
+  command->add_option("--after", options->after, "Go on behind the run that has this cursor")
+      ->type_name("CURSOR");
   command->add_flag("--count", options->count, "Print the number of runs alone");
   command
       ->add_option("--format", options->format,
@@ -224,11 +226,13 @@ void add_search(Program& program) {
       ->check(unnamed(CLI::IsMember({"table", "ndjson", "csv", "ids"})))
       ->type_name("FORMAT");
   command->add_flag("--full", options->full, "Print the runs themselves, as they were stored");
-  command->add_flag("--no-sync", options->no_sync, "Do not make the index from the store where there is none");
+  command->add_flag("--no-sync", options->no_sync,
+                    "Do not make the index from the store where there is none");
   command->callback([&program, options] {
     program.run = [&program, options] {
       if (options->full && (options->count || !options->format.empty())) {
-        throw base::Error(base::ErrorKind::usage, "--full prints whole runs: it goes without --count and --format");
+        throw base::Error(base::ErrorKind::usage,
+                          "--full prints whole runs: it goes without --count and --format");
       }
       return SearchCommand(program.globals, *options).run();
     };

@@ -64,17 +64,12 @@ std::optional<Index> Index::open(const std::string& path, const std::string& sto
   if (there && S_ISDIR(status.st_mode))
     throw Error(ErrorKind::usage, path + ": is a directory; --index takes a file");
   if (!there) create(path);
-  int version = 0;
-  {
-    Database database(path, Database::Mode::read);
-    version = schema_version(database, path);
+  Database database(path, access == Access::read ? Database::Mode::read : Database::Mode::write);
+  if (schema_version(database, path) < k_schema_version) {
+    Database older(path, Database::Mode::write);
+    migrate(older);
   }
-  if (version < k_schema_version) {
-    Database database(path, Database::Mode::write);
-    migrate(database);
-  }
-  auto tables =
-      std::make_unique<Tables>(path, access == Access::read ? Database::Mode::read : Database::Mode::write);
+  auto tables = std::make_unique<Tables>(path, std::move(database));
   if (access == Access::write) {
     // The store is the truth: after a power cut the index may miss its last batches, never have half of one.
     tables->database.execute("PRAGMA synchronous = NORMAL");

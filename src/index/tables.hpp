@@ -36,7 +36,7 @@ struct Index::Tables {
   Postings ids{database, PostingKind::id};
   Postings terms{database, PostingKind::term};
 
-  Tables(std::string file, Database::Mode mode) : path(std::move(file)), database(path, mode) {}
+  Tables(std::string file, Database opened) : path(std::move(file)), database(std::move(opened)) {}
 
   void bind_to_store(const std::string& store_url, Access access);
 

@@ -34,8 +34,8 @@ run::Id random_id(std::mt19937_64& random, bool time_ordered, std::int64_t start
   return id;
 }
 
-// Runs number `first` and on. Traces of eight: a root and its children; every hundredth run has an error,
-// every thousandth a user of its own.
+// Runs number `first` and on. Traces of eight: a root and its children; every hundredth run has an error, every
+// second one of a thousand users.
 run::Table make_batch(std::mt19937_64& random, bool time_ordered, std::size_t first, std::size_t count) {
   run::Table table;
   run::Id root;
@@ -57,7 +57,7 @@ run::Table make_batch(std::mt19937_64& random, bool time_ordered, std::size_t fi
     record.has_error = random() % 100 == 0;
     arena.metadata.push_back(arena.texts.emplace_back(random() % 10 == 0 ? "env=test" : "env=prod"));
     if (random() % 2 == 0) {
-      arena.metadata.push_back(arena.texts.emplace_back(fmt::format("user=u{}", random() % 10'000)));
+      arena.metadata.push_back(arena.texts.emplace_back(fmt::format("user=u{}", random() % 1'000)));
     }
     record.metadata_end = static_cast<std::uint32_t>(arena.metadata.size());
     table.append(record, arena);
