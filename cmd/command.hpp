@@ -22,7 +22,9 @@ struct Program {
 // One for each command, each in a file of its own name.
 void add_ingest(Program& program);
 void add_get(Program& program);
+void add_search(Program& program);
 void add_index(Program& program);
+void add_cache(Program& program);
 void add_doctor(Program& program);
 
 }  // namespace runctl::cmd

@@ -48,7 +48,7 @@ class GetCommand {
       }
       sync({});
     }
-    flow::Fetcher fetcher(session_.store(), *index_, {options_.fields, options_.all_versions}, events());
+    flow::Fetcher fetcher(session_.frames(), *index_, {options_.fields, options_.all_versions}, events());
     if (!options_.trace.empty()) {
       if (index_->find_trace(run::id_of_text(options_.trace)).empty()) sync({});
       fetcher.get_trace(options_.trace);
@@ -121,8 +121,12 @@ class GetCommand {
       return;
     }
     const store::Traffic traffic = session_.store().traffic();
-    const nlohmann::ordered_json json = {
-        {"requests", traffic.requests}, {"bytes_read", traffic.bytes_read}, {"retries", traffic.retries}};
+    const cache::FrameCache* const cache = session_.cache();
+    const nlohmann::ordered_json json = {{"requests", traffic.requests},
+                                         {"bytes_read", traffic.bytes_read},
+                                         {"retries", traffic.retries},
+                                         {"cache_hits", cache == nullptr ? 0 : cache->hits()},
+                                         {"cache_misses", cache == nullptr ? 0 : cache->misses()}};
     print_error_line(json.dump());
   }
 
@@ -158,15 +162,12 @@ class GetCommand {
   }
 
   void read_ids(flow::Fetcher& fetcher, std::vector<std::string>& ids) {
-    std::string line;
-    while (std::getline(std::cin, line)) {
-      const std::size_t begin = line.find_first_not_of(" \t\r");
-      if (begin == std::string::npos) continue;
-      ids.push_back(id_of_line(line.substr(begin, line.find_last_not_of(" \t\r") - begin + 1)));
-      if (ids.size() < k_ids_together) continue;
+    for_each_id(std::cin, [&](std::string id) {
+      ids.push_back(std::move(id));
+      if (ids.size() < k_ids_together) return;
       get(fetcher, ids);
       ids.clear();
-    }
+    });
   }
 
   const Options& options_;

@@ -30,6 +30,15 @@ std::string id_line(std::string_view id) {
   return line + "\"";
 }
 
+void for_each_id(std::istream& lines, const std::function<void(std::string id)>& visit) {
+  std::string line;
+  while (std::getline(lines, line)) {
+    const std::size_t begin = line.find_first_not_of(" \t\r");
+    if (begin == std::string::npos) continue;
+    visit(id_of_line(std::string_view(line).substr(begin, line.find_last_not_of(" \t\r") - begin + 1)));
+  }
+}
+
 std::string id_of_line(std::string_view line) {
   run::JsonScanner scanner;
   const bool is_string = line.starts_with('"') && scanner.scan(line).verdict == run::Verdict::valid &&

@@ -214,6 +214,11 @@ void add_ingest(Program& program) {
       ->transform(unnamed(CLI::AsSizeValue(false)))
       ->check(unnamed(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 30)))
       ->type_name("SIZE");
+  command
+      ->add_option("--metadata-entries", options->flow.records.metadata_entries,
+                   "Make so many scalar entries of each run's metadata searchable (32; 0: none)")
+      ->check(unnamed(CLI::Range(std::size_t{0}, run::k_max_metadata_entries)))
+      ->type_name("N");
   command->add_option("--max-run-bytes", options->flow.max_run_bytes, "Reject longer runs (256MiB)")
       ->transform(unnamed(CLI::AsSizeValue(false)))
       ->check(unnamed(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 30)))
@@ -228,7 +233,7 @@ void add_ingest(Program& program) {
     program.run = [&program, options] {
       if (options->files.empty()) options->files.push_back("-");
       options->flow.stop_at_first_reject = options->on_error == "stop";
-      if (options->new_ids) options->flow.id_policy = run::IdPolicy::fresh;
+      if (options->new_ids) options->flow.records.id_policy = run::IdPolicy::fresh;
       if (options->print_ids && program.globals.json) {
         throw base::Error(base::ErrorKind::usage,
                           "--print-ids and --json both write to standard output: give one of them");

@@ -34,6 +34,16 @@ void add_globals(Program& program) {
   app.add_option("--ca-bundle", globals.ca_bundle, "S3: the certificate authorities to trust, a PEM file")
       ->type_name("FILE");
   app.add_flag("--no-sign-request", globals.no_sign_request, "S3: send no credentials, for public buckets");
+  app.add_option(
+         "--cache-dir", globals.cache_dir,
+         "Keep a cache of what is read here ($XDG_CACHE_HOME/runctl); turns it on for a directory too")
+      ->type_name("DIR");
+  app.add_option("--cache-size", globals.cache_size, "What the cache may take on disk (1GiB); 0 turns it off")
+      ->type_name("SIZE");
+  app.add_option("--cache-max-age", globals.cache_max_age,
+                 "Remove from the cache what was not used for so long (7d, 12h)")
+      ->type_name("AGE");
+  app.add_flag("--no-cache", globals.no_cache, "Neither read nor write the cache");
   app.add_flag("--json", globals.json, "Print reports as one JSON object on standard output");
   app.add_flag("-q,--quiet", globals.quiet, "No summary and no progress: only faults and what was not found");
   app.add_flag("-v,--verbose", globals.verbose, "Tell more on standard error");
@@ -55,7 +65,9 @@ int run(int argc, char** argv) {
   add_globals(program);
   add_ingest(program);
   add_get(program);
+  add_search(program);
   add_index(program);
+  add_cache(program);
   add_doctor(program);
   for (CLI::App* const command : program.app.get_subcommands(nullptr)) {
     command->footer("Global flags, as 'runctl --help' lists them, may stand before or behind the command.");

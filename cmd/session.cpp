@@ -5,6 +5,7 @@
 #include "base/error.hpp"
 #include "output.hpp"
 #include "store/directory_store.hpp"
+#include "sync.hpp"
 
 namespace runctl::cmd {
 
@@ -15,10 +16,22 @@ constexpr const char* k_conditional_create = "conditional_create";
 
 }  // namespace
 
+void apply_color(const Settings& settings) {
+  set_message_color(settings.color == When::always ||
+                    (settings.color == When::automatic && stderr_is_terminal()));
+}
+
+cache::Limits limits_of(const CacheSettings& settings) {
+  cache::Limits limits;
+  limits.bytes = settings.bytes;
+  if (settings.max_age) limits.oldest_use_ns = (now_microseconds() - *settings.max_age) * 1000;
+  return limits;
+}
+
 Session::Session(const GlobalFlags& flags) : settings_(resolve(flags)) {
   open_store();
-  set_message_color(settings_.color == When::always ||
-                    (settings_.color == When::automatic && stderr_is_terminal()));
+  apply_color(settings_);
+  open_cache();
   index_path_ = settings_.index.value.empty() ? default_index(store_->url()) : settings_.index.value;
 }
 
@@ -47,6 +60,19 @@ void Session::open_store() {
   store_ = store::open_directory(path);
 }
 
+void Session::open_cache() {
+  const CacheSettings& wanted = settings_.cache;
+  const bool on = !wanted.refused && wanted.bytes > 0 && !wanted.directory.value.empty() &&
+                  (bucket_ != nullptr || wanted.asked);
+  if (on) {
+    cache::FrameCache::Log log = [](const std::string&) {};
+    if (settings_.verbose) log = [](const std::string& line) { note(line); };
+    cache_ =
+        std::make_unique<cache::FrameCache>(wanted.directory.value, store_->url(), limits_of(wanted), log);
+  }
+  frames_ = std::make_unique<flow::FrameReader>(*store_, cache_.get());
+}
+
 void Session::prepare_to_store() {
   if (bucket_ == nullptr) return;
   const std::optional<std::string> known = index_for_writing().setting(k_conditional_create);
@@ -72,8 +98,12 @@ std::optional<index::Index> Session::index_for_reading() const {
 void Session::report_traffic() const {
   if (!settings_.verbose) return;
   const store::Traffic traffic = store_->traffic();
-  note(fmt::format("{}, {} read, {} written", counted(traffic.requests, "request", "requests"),
-                   human_bytes(traffic.bytes_read), human_bytes(traffic.bytes_written)));
+  const std::uint64_t frames = cache_ ? cache_->hits() + cache_->misses() : 0;
+  note(fmt::format("{}, {} read, {} written{}", counted(traffic.requests, "request", "requests"),
+                   human_bytes(traffic.bytes_read), human_bytes(traffic.bytes_written),
+                   frames == 0 ? std::string()
+                               : fmt::format("; {} of {} from the cache", human_count(cache_->hits()),
+                                             counted(frames, "frame", "frames"))));
 }
 
 }  // namespace runctl::cmd

@@ -5,12 +5,19 @@
 #include <optional>
 #include <string>
 
+#include "flow/frame_reader.hpp"
 #include "index/index.hpp"
 #include "settings.hpp"
 #include "store/object_store.hpp"
 #include "store/s3_store.hpp"
 
 namespace runctl::cmd {
+
+// Whether messages are coloured from here on.
+void apply_color(const Settings& settings);
+
+// What the settings let the cache grow to, as of now.
+cache::Limits limits_of(const CacheSettings& settings);
 
 class Session {
  public:
@@ -20,6 +27,10 @@ class Session {
   [[nodiscard]] store::ObjectStore& store() const { return *store_; }
   // Null where the store is a directory.
   [[nodiscard]] store::S3Store* bucket() { return bucket_; }
+  // The frames of the store, through the cache where it is on.
+  [[nodiscard]] flow::FrameReader& frames() { return *frames_; }
+  // Null where it is off: with --no-cache, a size of 0, and for a directory unless it was asked for.
+  [[nodiscard]] cache::FrameCache* cache() const { return cache_.get(); }
   [[nodiscard]] const std::string& index_path() const { return index_path_; }
 
   // Made where it is absent. Each call opens it anew: an index belongs to one thread.
@@ -38,9 +49,12 @@ class Session {
  private:
   Settings settings_;
   void open_store();
+  void open_cache();
 
   std::unique_ptr<store::ObjectStore> store_;
   store::S3Store* bucket_ = nullptr;
+  std::unique_ptr<cache::FrameCache> cache_;
+  std::unique_ptr<flow::FrameReader> frames_;
   std::string index_path_;
 };
 

@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/hash.hpp"
+#include "quantity.hpp"
 
 namespace runctl::cmd {
 
@@ -67,9 +68,9 @@ class ConfigFile {
 
  private:
   void parse(const std::string& text) {
-    static constexpr std::array k_known = {"store",        "index",  "color",   "progress",
-                                           "endpoint_url", "region", "profile", "addressing_style",
-                                           "ca_bundle"};
+    static constexpr std::array k_known = {"store",        "index",     "color",      "progress",
+                                           "endpoint_url", "region",    "profile",    "addressing_style",
+                                           "ca_bundle",    "cache_dir", "cache_size", "cache_max_age"};
     nlohmann::json document;
     try {
       document = nlohmann::json::parse(text);
@@ -100,6 +101,25 @@ Setting choose(const std::optional<std::string>& flag, const char* flag_name, co
   return {fallback, "default"};
 }
 
+CacheSettings resolve_cache(const GlobalFlags& flags, const ConfigFile& config) {
+  CacheSettings cache;
+  cache.refused = flags.no_cache;
+  cache.directory = choose(flags.cache_dir, "--cache-dir", "RUNCTL_CACHE_DIR", config, "cache_dir", "");
+  cache.asked = !cache.directory.value.empty();
+  if (!cache.asked) {
+    cache.directory.source = "default";
+    if (environment("HOME") || environment("XDG_CACHE_HOME"))
+      cache.directory.value = xdg_directory("XDG_CACHE_HOME", ".cache") + "/runctl";
+  }
+  const Setting size =
+      choose(flags.cache_size, "--cache-size", "RUNCTL_CACHE_SIZE", config, "cache_size", "1GiB");
+  cache.bytes = size_of(size);
+  const Setting age =
+      choose(flags.cache_max_age, "--cache-max-age", "RUNCTL_CACHE_MAX_AGE", config, "cache_max_age", "");
+  if (!age.value.empty()) cache.max_age = age_of(age);
+  return cache;
+}
+
 When when_of(const Setting& setting) {
   if (setting.value == "auto") return When::automatic;
   if (setting.value == "always") return When::always;
@@ -128,6 +148,7 @@ Settings resolve(const GlobalFlags& flags) {
                                    configured("ca_bundle"), configured("addressing_style")};
   settings.s3_configured.file = config.path();
   if (flags.no_sign_request) settings.sign = store::SignRequests::no;
+  settings.cache = resolve_cache(flags, config);
   settings.color = when_of(choose(flags.color, "--color", "RUNCTL_COLOR", config, "color", "auto"));
   // https://no-color.org: set and not empty means none, unless the user asks for it on the spot.
   if (environment("NO_COLOR") && !flags.color) settings.color = When::never;

@@ -2,6 +2,7 @@
 // default.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -24,6 +25,10 @@ struct GlobalFlags {
   std::optional<std::string> addressing_style;
   std::optional<std::string> ca_bundle;
   bool no_sign_request = false;
+  std::optional<std::string> cache_dir;
+  std::optional<std::string> cache_size;
+  std::optional<std::string> cache_max_age;
+  bool no_cache = false;
   std::optional<std::string> color;
   std::optional<std::string> progress;
   bool json = false;
@@ -37,12 +42,21 @@ struct Setting {
   std::string source;  // "--store", "RUNCTL_STORE", "FILE, \"store\"" or "default"
 };
 
+struct CacheSettings {
+  Setting directory;     // a path; empty where neither HOME nor XDG_CACHE_HOME says where it could be
+  bool asked = false;    // the user has named the directory
+  bool refused = false;  // --no-cache
+  std::uint64_t bytes = 1ULL << 30;     // at most, on disk
+  std::optional<std::int64_t> max_age;  // microseconds since the last use
+};
+
 struct Settings {
   Setting store;  // a URL or path, as it was given
   Setting index;  // a path; empty: one of its own for each store, below the state directory
   store::S3Flags s3;
   store::S3Configured s3_configured;
   store::SignRequests sign = store::SignRequests::yes;
+  CacheSettings cache;
   When color = When::automatic;
   When progress = When::automatic;
   bool json = false;

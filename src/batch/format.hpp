@@ -38,7 +38,7 @@ enum class Column : std::uint32_t {
   length = 4,       // of the run in bytes, without its newline
   trace = 5,  // 0: the run's own id; odd: trace number (value - 1) / 2 of the batch; even: the id of the run
               // that lies unzigzag(value / 2) behind this one
-  trace_high = 6,  // the traces of the batch that are no run's id in it
+  trace_high = 6,  // the traces and parents of the batch that are no run's id in it
   trace_low = 7,
   text_length = 8,  // the batch's texts, numbered from 1; 0 is the empty text
   text_bytes = 9,
@@ -56,7 +56,13 @@ enum class Column : std::uint32_t {
   field_length = 21,
   frame_stored = 22,  // compressed and decompressed size of each frame
   frame_raw = 23,
+  parent = 24,          // of the run, see k_parent_is_trace; absent in batches of the first version, as are
+  metadata_count = 25,  // the "KEY=VALUE" texts of the run, and
+  metadata = 26,        // their numbers, run after run; both are left out where no run has any
 };
+
+// A parent: 0 for none, this for the run's trace, else 1 more than the number that a trace would have.
+inline constexpr std::uint64_t k_parent_is_trace = 1;
 
 inline constexpr std::uint8_t k_has_start = 1;
 inline constexpr std::uint8_t k_has_end = 2;

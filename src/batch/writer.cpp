@@ -94,7 +94,8 @@ bool Writer::at_limit() const {
   const run::Table& table = pending_.table;
   return table.size() == k_runs_max || pending_.frames.size() >= k_frames_max ||
          table.texts.bytes() > k_max_text_bytes / 2 || table.texts.size() + k_room > k_max_items ||
-         table.tags.size() + k_room > k_max_items || table.fields.size() + k_room > k_max_items;
+         table.tags.size() + k_room > k_max_items || table.metadata.size() + k_room > k_max_items ||
+         table.fields.size() + k_room > k_max_items;
 }
 
 void Writer::add(const run::Record& record, const run::Arena& arena) {

@@ -32,7 +32,7 @@ BlockSource::BlockSource(std::vector<Input> inputs, const Options& options, base
       options_(options),
       pool_(pool),
       pieces_(options.blocks_ahead),
-      reader_(options.id_policy, options.max_run_bytes),
+      reader_(options.records, options.max_run_bytes),
       state_(input_start()),
       thread_([this] { read_inputs(); }) {}
 
@@ -112,7 +112,7 @@ bool BlockSource::hand_over(Piece piece, std::string text, bool whole_lines) {
     // The task may outlive this object, so it holds all it needs.
     auto task = [options = options_, state = piece.assumed, last = piece.last,
                  shared = std::make_shared<std::string>(std::move(text))] {
-      run::BlockReader reader(options.id_policy, options.max_run_bytes);
+      run::BlockReader reader(options.records, options.max_run_bytes);
       return parse(reader, std::move(*shared), state, last);
     };
     piece.parsed = pool_.submit(std::move(task));

@@ -28,7 +28,7 @@ struct ParsedBlock {
 class BlockSource {
  public:
   struct Options {
-    run::IdPolicy id_policy = run::IdPolicy::derived;
+    run::RecordOptions records;
     std::size_t max_run_bytes = 0;
     std::size_t blocks_ahead = 4;
   };

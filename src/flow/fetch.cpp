@@ -7,7 +7,6 @@
 
 #include "base/error.hpp"
 #include "base/hash.hpp"
-#include "batch/frame.hpp"
 #include "run/json.hpp"
 
 namespace runctl::flow {
@@ -25,9 +24,6 @@ constexpr std::uint64_t k_window_bytes = 16U << 20;
 // alone.
 constexpr std::uint64_t k_streamed_run = 4U << 20;
 constexpr std::uint64_t k_split_run = 1U << 20;
-// Frames that lie no further apart are read in one range: the bytes between cost less than a request.
-constexpr std::uint64_t k_range_gap = 64U << 10;
-constexpr std::uint64_t k_range_max = 4U << 20;
 
 // A frame that is needed, and what it is needed for.
 struct NeededFrame {
@@ -56,19 +52,19 @@ struct Assembly {
   }
 };
 
-// One range of a batch object, and the frames in it.
-struct PlannedRange {
-  std::int64_t batch = 0;
-  store::Range range;
-  std::vector<const NeededFrame*> frames;
+// How the id of a run, a JSON string, is that which is wanted.
+enum class Likeness {
+  none,
+  stand_in,  // the wanted one is the UUID that stands for the run's in the index, as a search prints it
+  same,      // the same text, or the same UUID
 };
 
-// Whether the JSON string `value` is the id `wanted`: the same text, or the same UUID.
-bool is_id(std::string_view value, const std::string& wanted) {
-  if (value.size() < 2) return false;
+Likeness compare_id(std::string_view value, const std::string& wanted) {
+  if (value.size() < 2) return Likeness::none;
   const std::string text = run::unescape(value.substr(1, value.size() - 2));
   const auto uuid = run::parse_uuid(wanted);
-  return uuid ? run::parse_uuid(text) == uuid : text == wanted;
+  if (uuid ? run::parse_uuid(text) == uuid : text == wanted) return Likeness::same;
+  return uuid && run::id_of_text(text) == *uuid ? Likeness::stand_in : Likeness::none;
 }
 
 std::optional<std::string_view> find_member(const std::vector<run::Member>& members, std::string_view name) {
@@ -81,8 +77,8 @@ std::optional<std::string_view> find_member(const std::vector<run::Member>& memb
 
 }  // namespace
 
-Fetcher::Fetcher(store::ObjectStore& store, index::Index& index, FetchOptions options, FetchEvents events)
-    : store_(store), index_(index), options_(std::move(options)), events_(std::move(events)) {}
+Fetcher::Fetcher(FrameReader& frames, index::Index& index, FetchOptions options, FetchEvents events)
+    : frames_(frames), index_(index), options_(std::move(options)), events_(std::move(events)) {}
 
 void Fetcher::get(const std::vector<std::string>& ids) {
   std::vector<Wanted> wanted;
@@ -98,11 +94,14 @@ void Fetcher::get(const std::vector<std::string>& ids) {
 }
 
 void Fetcher::get_trace(const std::string& trace_id) {
+  const std::vector<index::Location> locations = index_.find_trace(run::id_of_text(trace_id));
+  get_located(locations);
+  if (locations.empty()) events_.not_found(trace_id);
+}
+
+void Fetcher::get_located(const std::vector<index::Location>& locations) {
   std::vector<Wanted> wanted;
-  for (const index::Location& location : index_.find_trace(run::id_of_text(trace_id))) {
-    wanted.push_back({"", {location}});
-  }
-  if (wanted.empty()) wanted.push_back({trace_id, {}});
+  for (const index::Location& location : locations) wanted.push_back({"", {location}});
   fetch(wanted);
 }
 
@@ -141,52 +140,31 @@ void Fetcher::fail_corrupt(std::int64_t batch, const std::string& why) {
 
 void Fetcher::fetch_together(const std::vector<Wanted>& wanted, std::size_t begin, std::size_t end) {
   std::vector<Assembly> assemblies(end - begin);
-  std::map<std::pair<std::int64_t, std::uint64_t>, NeededFrame> needed;  // by batch and offset
+  std::map<std::pair<std::string_view, std::uint64_t>, NeededFrame> needed;  // by batch and offset
   for (std::size_t i = 0; i < assemblies.size(); ++i) {
     if (wanted[begin + i].versions.empty()) continue;
     const index::Location& location = wanted[begin + i].versions.front();
     assemblies[i].location = &location;
     for (const run::Frame& frame : index_.frames(location.batch, location.raw_offset, location.length)) {
-      NeededFrame& entry = needed[{location.batch, frame.offset}];
+      NeededFrame& entry = needed[{key_of(location.batch), frame.offset}];
       entry.frame = frame;
       entry.slices.push_back(i);
     }
   }
-
-  std::vector<PlannedRange> plan;
+  std::vector<FramePlace> places;
+  std::vector<const std::vector<std::size_t>*> slices;
   for (const auto& [place, entry] : needed) {
-    const std::uint64_t frame_end = entry.frame.offset + entry.frame.stored;
-    const bool near =
-        !plan.empty() && plan.back().batch == place.first &&
-        entry.frame.offset <= plan.back().range.offset + plan.back().range.length + k_range_gap &&
-        frame_end - plan.back().range.offset <= k_range_max;
-    if (!near) plan.push_back({place.first, {key_of(place.first), entry.frame.offset, 0}, {}});
-    plan.back().range.length = frame_end - plan.back().range.offset;
-    plan.back().frames.push_back(&entry);
+    places.push_back({std::string(place.first), entry.frame});
+    slices.push_back(&entry.slices);
   }
-  std::vector<store::Range> ranges;
-  for (const PlannedRange& planned : plan) ranges.push_back(planned.range);
-
-  const auto fail = [&](const NeededFrame& entry, const std::string& why) {
-    for (const std::size_t slice : entry.slices) assemblies[slice].failure = why;
-  };
-  const auto use = [&](std::size_t which, const std::string& bytes) {
-    for (const NeededFrame* entry : plan[which].frames) {
-      std::string raw;
-      try {
-        const std::string_view stored(bytes);
-        raw = batch::decompress_frame(
-            stored.substr(entry->frame.offset - ranges[which].offset, entry->frame.stored), entry->frame.raw);
-      } catch (const Error& error) {
-        fail(*entry, ranges[which].key + ": " + error.what());
-        continue;
-      }
-      for (const std::size_t slice : entry->slices) assemblies[slice].add(entry->frame, raw);
-    }
-  };
-  read_ranges(ranges, use, [&](std::size_t which, const std::string& why) {
-    for (const NeededFrame* entry : plan[which].frames) fail(*entry, why);
-  });
+  frames_.read(
+      places,
+      [&](std::size_t which, std::string_view raw) {
+        for (const std::size_t slice : *slices[which]) assemblies[slice].add(places[which].frame, raw);
+      },
+      [&](std::size_t which, const std::string& why) {
+        for (const std::size_t slice : *slices[which]) assemblies[slice].failure = why;
+      });
   for (std::size_t i = 0; i < assemblies.size(); ++i) {
     const Wanted& asked = wanted[begin + i];
     if (assemblies[i].failure.empty())
@@ -196,56 +174,12 @@ void Fetcher::fetch_together(const std::vector<Wanted>& wanted, std::size_t begi
   }
 }
 
-// All ranges at once; where one is broken, one by one, to tell the good from the bad.
-void Fetcher::read_ranges(const std::vector<store::Range>& ranges, const RangeBytes& sink,
-                          const RangeFailure& failed) {
-  const auto is_broken = [](const Error& error) {
-    return error.kind() == ErrorKind::corrupt || error.kind() == ErrorKind::not_found;
-  };
-  std::vector<bool> done(ranges.size(), false);
-  try {
-    store_.read(ranges, [&](std::size_t which, const std::string& bytes) {
-      sink(which, bytes);
-      done[which] = true;
-    });
-    return;
-  } catch (const Error& error) {
-    if (!is_broken(error)) throw;
-  }
-  for (std::size_t i = 0; i < ranges.size(); ++i) {
-    if (done[i]) continue;
-    try {
-      store_.read({&ranges[i], 1}, [&](std::size_t, const std::string& bytes) { sink(i, bytes); });
-    } catch (const Error& error) {
-      if (!is_broken(error)) throw;
-      failed(i, error.what());
-    }
-  }
-}
-
 void Fetcher::read_bytes(std::int64_t batch, std::uint64_t raw_offset, std::uint64_t length,
                          const PieceSink& sink) {
   const std::vector<run::Frame> frames = index_.frames(batch, raw_offset, length);
-  for (std::size_t begin = 0; begin < frames.size();) {
-    // Frames of one run lie behind one another: as many as may be are one range.
-    store::Range range{key_of(batch), frames[begin].offset, frames[begin].stored};
-    std::size_t end = begin + 1;
-    while (end < frames.size() && range.length + frames[end].stored <= k_range_max)
-      range.length += frames[end++].stored;
-    store_.read({&range, 1}, [&](std::size_t, const std::string& bytes) {
-      for (; begin < end; ++begin) {
-        const run::Frame& frame = frames[begin];
-        std::string raw;
-        try {
-          raw = batch::decompress_frame(
-              std::string_view(bytes).substr(frame.offset - range.offset, frame.stored), frame.raw);
-        } catch (const Error& error) {
-          fail_corrupt(batch, error.what());
-        }
-        sink(overlap(frame, raw, raw_offset, length));
-      }
-    });
-  }
+  frames_.read_in_order(key_of(batch), frames, [&](std::size_t which, std::string_view raw) {
+    sink(overlap(frames[which], raw, raw_offset, length));
+  });
 }
 
 std::string Fetcher::assemble(const index::Location& location) {
@@ -276,7 +210,7 @@ bool Fetcher::names_itself(const index::Location& location, const std::string& i
   std::string value;
   read_bytes(location.batch, location.raw_offset + place->offset, place->length,
              [&value](std::string_view piece) { value += piece; });
-  return is_id(value, id);
+  return compare_id(value, id) == Likeness::same;
 }
 
 void Fetcher::emit_or_report(const Wanted& wanted, std::string json) {
@@ -324,22 +258,26 @@ void Fetcher::emit(const Wanted& wanted, std::string json) {
     events_.not_found(wanted.id);
     return;
   }
-  const index::Location* location = &wanted.versions.front();
-  for (std::size_t version = 0;; json = assemble(*location)) {
-    if (base::xxh3_64(json) != location->fingerprint) {
-      fail_corrupt(location->batch, "the run there is not the one that was stored");
+  // The index knows 16 bytes of each id: two ids may have one hash, and a hash may look like a UUID.
+  std::optional<std::string> stand_in;
+  for (std::size_t version = 0;; json = assemble(wanted.versions[version])) {
+    if (base::xxh3_64(json) != wanted.versions[version].fingerprint) {
+      fail_corrupt(wanted.versions[version].batch, "the run there is not the one that was stored");
     }
     if (wanted.id.empty()) break;
-    // The index knows 16 bytes of each id: two ids may have one hash, and a hash may look like a UUID.
     run::JsonScanner scanner;
     scanner.scan(json);
     const auto id = find_member(scanner.members(), "id");
-    if (id && is_id(*id, wanted.id)) break;
-    if (++version == wanted.versions.size()) {
+    const Likeness likeness = id ? compare_id(*id, wanted.id) : Likeness::none;
+    if (likeness == Likeness::same) break;
+    if (likeness == Likeness::stand_in && !stand_in) stand_in = std::move(json);
+    if (++version < wanted.versions.size()) continue;
+    if (!stand_in) {
       events_.not_found(wanted.id);
       return;
     }
-    location = &wanted.versions[version];
+    json = std::move(*stand_in);
+    break;
   }
   if (options_.fields.empty()) {
     events_.bytes(json, true);

@@ -9,8 +9,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "flow/frame_reader.hpp"
 #include "index/index.hpp"
-#include "store/object_store.hpp"
 
 namespace runctl::flow {
 
@@ -35,10 +35,12 @@ struct FetchEvents {
 // does not keep the other runs from being printed.
 class Fetcher {
  public:
-  Fetcher(store::ObjectStore& store, index::Index& index, FetchOptions options, FetchEvents events);
+  Fetcher(FrameReader& frames, index::Index& index, FetchOptions options, FetchEvents events);
 
   // Runs that lie near each other are read together, within each call.
   void get(const std::vector<std::string>& ids);
+  // The runs that lie there.
+  void get_located(const std::vector<index::Location>& locations);
   // All runs of a trace, by start time.
   void get_trace(const std::string& trace_id);
 
@@ -56,10 +58,6 @@ class Fetcher {
   bool names_itself(const index::Location& location, const std::string& id);
   bool stream_fields(const index::Location& location);
   void stream_run(const index::Location& location);
-  using RangeBytes = std::function<void(std::size_t index, const std::string& bytes)>;
-  using RangeFailure = std::function<void(std::size_t index, const std::string& why)>;
-  void read_ranges(const std::vector<store::Range>& ranges, const RangeBytes& sink,
-                   const RangeFailure& failed);
   void emit(const Wanted& wanted, std::string json);
   void emit_or_report(const Wanted& wanted, std::string json);
   void emit_fields(const std::string& id, std::string_view json);
@@ -69,7 +67,7 @@ class Fetcher {
   const std::string& key_of(std::int64_t batch);
   [[noreturn]] void fail_corrupt(std::int64_t batch, const std::string& why);
 
-  store::ObjectStore& store_;
+  FrameReader& frames_;
   index::Index& index_;
   const FetchOptions options_;
   const FetchEvents events_;

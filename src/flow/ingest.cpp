@@ -102,7 +102,6 @@ class Committer {
   Committer(store::ObjectStore& store, const OpenIndex& open_index, const IngestOptions& options,
             const IngestEvents& events, std::function<void()> on_failure)
       : store_(store),
-        // Opened before anything is looked up: see Index::Known.
         index_(options.dry_run ? std::nullopt : open_index()),
         spacer_(store.time_step(), index_),
         events_(events),
@@ -156,8 +155,7 @@ class Committer {
       spacer_.wait_for(batch.table);
       const store::PutResult put = store_.put(batch.key, parts, batch.digest);
       spacer_.note(batch.table);
-      added += index_->add({batch.key, put.info.size, put.info.modified_ns}, batch.table,
-                           index::Index::Known::yes);
+      added += index_->add({batch.key, put.info.size, put.info.modified_ns}, batch.table);
     } else {
       added += batch.table.size();
     }
@@ -218,7 +216,7 @@ class Pipeline {
         committer_(store, open_index, options, events, [this] { cancel_input(); }) {}
 
   IngestReport run(std::vector<Input> inputs) {
-    BlockSource source(std::move(inputs), {options_.id_policy, options_.max_run_bytes, options_.jobs + 2},
+    BlockSource source(std::move(inputs), {options_.records, options_.max_run_bytes, options_.jobs + 2},
                        pool_);
     const InputScope scope(*this, source);
     bool nothing_in_input = true;

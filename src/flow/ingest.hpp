@@ -16,7 +16,7 @@
 namespace runctl::flow {
 
 struct IngestOptions {
-  run::IdPolicy id_policy = run::IdPolicy::derived;
+  run::RecordOptions records;
   std::size_t max_run_bytes = 256U << 20;
   std::uint64_t batch_bytes = 32U << 20;  // of raw NDJSON
   int level = 3;

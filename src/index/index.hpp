@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "index/query.hpp"
 #include "run/table.hpp"
 
 namespace runctl::index {
@@ -17,15 +18,6 @@ struct BatchInfo {
   std::string key;
   std::uint64_t size = 0;        // of the object, in bytes
   std::int64_t modified_ns = 0;  // the store's word, since 1970
-};
-
-// Where the bytes of one run lie.
-struct Location {
-  std::int64_t run = 0;           // its row
-  std::int64_t batch = 0;         // the batch's row
-  std::uint64_t raw_offset = 0;   // in the batch's NDJSON
-  std::uint32_t length = 0;       // without the newline
-  std::uint64_t fingerprint = 0;  // XXH3-64 of the run's bytes
 };
 
 // A field of a run, relative to the run's first byte.
@@ -46,6 +38,7 @@ struct Status {
 class Index {
  public:
   enum class Access { read, write };
+  struct Tables;  // tables.hpp, for the parts of the index
 
   // Opens the index of the store `store_url` at `path`. With Access::write it is made where it is absent;
   // with Access::read, absent files give an empty optional.
@@ -58,12 +51,7 @@ class Index {
   // Records a batch in one transaction, after the store has confirmed it. Of runs that the index already has,
   // with the same id and bytes, the copy that the store took first counts. Returns how many runs are new; a
   // batch that the index has already adds nothing.
-  enum class Known {
-    no,   // all runs are looked for
-    yes,  // the caller has left out every run that batches_of knew since this object was opened: while no
-          // other connection writes, nothing is looked for twice
-  };
-  std::size_t add(const BatchInfo& batch, const run::Table& table, Known known);
+  std::size_t add(const BatchInfo& batch, const run::Table& table);
 
   // Fills the next batch, or returns false: there are no more.
   using NextBatch = std::function<bool(BatchInfo& batch, run::Table& table)>;
@@ -85,6 +73,12 @@ class Index {
   // The latest versions of all runs of a trace, by start time.
   std::vector<Location> find_trace(const run::Id& trace);
 
+  // Calls `visit` with the latest versions of the runs that match, in the query's order. Throws Error(usage)
+  // for a cursor that is of another order, or older than a rebuild.
+  void search(const Query& query, const std::function<void(const Hit&)>& visit);
+  // How many search would visit, without limit and cursor.
+  std::int64_t count(const Query& query);
+
   // The keys of all batches, in no order.
   std::vector<std::string> batch_keys();
   BatchInfo batch(std::int64_t batch);
@@ -105,7 +99,6 @@ class Index {
  private:
   static void create(const std::string& path);
 
-  struct Tables;
   explicit Index(std::unique_ptr<Tables> tables);
   std::unique_ptr<Tables> tables_;
 };

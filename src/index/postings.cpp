@@ -1,226 +1,364 @@
 #include "index/postings.hpp"
 
 #include <algorithm>
-#include <memory>
-#include <string>
 
 #include "base/bytes.hpp"
 #include "base/error.hpp"
+#include "index/filter.hpp"
 
 namespace runctl::index {
 
 namespace {
 
-// A block is the keys of its entries, then their rows, both little-endian; it fills one page of 8 KiB.
-constexpr std::size_t k_block_entries = 672;
-constexpr std::size_t k_entry_bytes = sizeof(std::uint64_t) + sizeof(std::uint32_t);
+// A block with its row of the table fills one page of 8 KiB.
+constexpr std::size_t k_block_bytes = 8100;
+// One entry takes no more: four numbers of up to ten bytes.
+constexpr std::size_t k_entry_max = 40;
 // As many segments of a level become one of the next.
-constexpr std::int64_t k_fan_in = 8;
+constexpr std::size_t k_fan_in = 8;
 
-// SQLite's integers are signed; this keeps the order of unsigned keys.
-std::int64_t ordered(std::uint64_t key) { return static_cast<std::int64_t>(key ^ (std::uint64_t{1} << 63)); }
+[[noreturn]] void broken() {
+  throw base::Error(
+      base::ErrorKind::corrupt,
+      "the index has a broken block; run 'runctl index rebuild' to make it anew from the store");
+}
 
-// The entries of one stored block.
-class BlockView {
+void append_varint(std::string& out, std::uint64_t number) {
+  for (; number >= 0x80; number >>= 7) out += static_cast<char>(number | 0x80);
+  out += static_cast<char>(number);
+}
+
+std::uint64_t read_varint(const char*& at, const char* end) {
+  if (at == end) broken();
+  std::uint64_t number = static_cast<unsigned char>(*at++);
+  if (number < 0x80) return number;
+  number &= 0x7F;
+  for (unsigned shift = 7; shift < 64; shift += 7) {
+    if (at == end) broken();
+    const auto byte = static_cast<unsigned char>(*at++);
+    number |= std::uint64_t{byte & 0x7Fu} << shift;
+    if (byte < 0x80) return number;
+  }
+  broken();
+}
+
+std::uint64_t distance(std::uint64_t from, std::uint64_t to) {
+  return base::zigzag(static_cast<std::int64_t>(to - from));
+}
+std::uint64_t moved(std::uint64_t from, std::uint64_t by) {
+  return from + static_cast<std::uint64_t>(base::unzigzag(by));
+}
+
+void append_posting(PostingKind kind, std::string& out, const Posting& last, const Posting& posting) {
+  append_varint(out, posting.key - last.key);
+  if (kind == PostingKind::term) append_varint(out, distance(last.order, posting.order));
+  append_varint(out, distance(last.row, posting.row));
+}
+
+Segment segment_of(const Statement& select) {
+  return {select.number(0),
+          static_cast<int>(select.number(1)),
+          select.number(2),
+          select.number(3),
+          select.number(4),
+          static_cast<std::uint32_t>(select.number(5)),
+          static_cast<std::uint32_t>(select.number(6))};
+}
+
+constexpr const char* k_select_segments =
+    "SELECT segment, level, entries, first_block, last_block, first_row, last_row, least, greatest FROM "
+    "segment "
+    "WHERE kind = ?1 ORDER BY first_row";
+
+// Reads a segment from its first entry to its last.
+class SegmentReader {
  public:
-  explicit BlockView(std::string_view bytes) : bytes_(bytes), size_(bytes.size() / k_entry_bytes) {
-    if (bytes.empty() || bytes.size() % k_entry_bytes != 0) {
-      throw base::Error(
-          base::ErrorKind::corrupt,
-          "the index has a broken block; run 'runctl index rebuild' to make it anew from the store");
-    }
-  }
-  [[nodiscard]] std::size_t size() const { return size_; }
-  [[nodiscard]] std::uint64_t key(std::size_t i) const {
-    return base::load_number<std::uint64_t>(bytes_.data() + i * sizeof(std::uint64_t));
-  }
-  [[nodiscard]] std::uint32_t row(std::size_t i) const {
-    return base::load_number<std::uint32_t>(bytes_.data() + size_ * sizeof(std::uint64_t) +
-                                            i * sizeof(std::uint32_t));
-  }
-  // The first entry whose key is not less than `key`.
-  [[nodiscard]] std::size_t lower_bound(std::uint64_t key_wanted) const {
-    std::size_t low = 0;
-    std::size_t high = size_;
-    while (low < high) {
-      const std::size_t middle = (low + high) / 2;
-      if (key(middle) < key_wanted)
-        low = middle + 1;
-      else
-        high = middle;
-    }
-    return low;
-  }
-
- private:
-  std::string_view bytes_;
-  std::size_t size_;
-};
-
-}  // namespace
-
-// Writes a segment from postings in ascending order.
-class Postings::SegmentWriter {
- public:
-  SegmentWriter(Database& database, PostingKind kind, int level)
-      : database_(database),
-        insert_block_(database.prepare("INSERT INTO block(entries) VALUES(?1)")),
-        insert_place_(
-            database.prepare("INSERT INTO segment_block(segment, least, block) VALUES(?1, ?2, ?3)")) {
-    Statement insert = database.prepare(
-        "INSERT INTO segment(kind, level, entries, least, greatest) VALUES(?1, ?2, 0, 0, 0)");
-    insert.bind(1, static_cast<int>(kind)).bind(2, level).run();
-    segment_ = database.last_row();
-  }
-
-  void add(const Posting& posting) {
-    if (pending_.size() == k_block_entries) flush();
-    pending_.push_back(posting);
-  }
-
-  void finish() {
-    flush();
-    Statement update =
-        database_.prepare("UPDATE segment SET entries = ?2, least = ?3, greatest = ?4 WHERE segment = ?1");
-    update.bind(1, segment_).bind(2, entries_).bind(3, ordered(least_)).bind(4, ordered(greatest_)).run();
-  }
-
- private:
-  void flush() {
-    if (pending_.empty()) return;
-    block_.clear();
-    for (const Posting& posting : pending_) base::append_number(block_, posting.key);
-    for (const Posting& posting : pending_) base::append_number(block_, posting.row);
-    insert_block_.bind_blob(1, block_).run();
-    insert_place_.bind(1, segment_)
-        .bind(2, ordered(pending_.front().key))
-        .bind(3, database_.last_row())
-        .run();
-    if (entries_ == 0) least_ = pending_.front().key;
-    greatest_ = pending_.back().key;
-    entries_ += static_cast<std::int64_t>(pending_.size());
-    pending_.clear();
-  }
-
-  Database& database_;
-  Statement insert_block_;
-  Statement insert_place_;
-  std::int64_t segment_ = 0;
-  std::int64_t entries_ = 0;
-  std::uint64_t least_ = 0;
-  std::uint64_t greatest_ = 0;
-  std::vector<Posting> pending_;
-  std::string block_;
-};
-
-// Reads a segment in ascending order, one block at a time.
-class Postings::SegmentCursor {
- public:
-  SegmentCursor(Database& database, std::int64_t segment)
-      : blocks_(
-            database.prepare("SELECT entries FROM segment_block JOIN block USING(block) WHERE segment = ?1 "
-                             "ORDER BY least, block")) {
-    blocks_.bind(1, segment);
+  SegmentReader(BlockSource& blocks, const Segment& segment)
+      : blocks_(blocks), next_block_(segment.first_block), last_block_(segment.last_block) {
     next_block();
   }
-
-  [[nodiscard]] bool done() const { return done_; }
-  [[nodiscard]] const Posting& current() const { return current_; }
-
+  [[nodiscard]] bool done() const { return at_ == block_.size(); }
+  [[nodiscard]] const Posting& current() const { return block_[at_]; }
   void advance() {
-    if (++position_ == view_->size())
-      next_block();
-    else
-      read();
+    if (++at_ == block_.size()) next_block();
   }
 
  private:
   void next_block() {
-    done_ = !blocks_.step();
-    if (done_) return;
-    view_ = std::make_unique<BlockView>(blocks_.bytes(0));
-    position_ = 0;
-    read();
+    at_ = 0;
+    block_.clear();
+    if (next_block_ <= last_block_) blocks_.read(next_block_++, block_);
   }
-  void read() { current_ = {view_->key(position_), view_->row(position_)}; }
-
-  Statement blocks_;
-  std::unique_ptr<BlockView> view_;
-  std::size_t position_ = 0;
-  Posting current_;
-  bool done_ = false;
+  BlockSource& blocks_;
+  std::int64_t next_block_;
+  std::int64_t last_block_;
+  std::vector<Posting> block_;
+  std::size_t at_ = 0;
 };
 
-void Postings::add(std::vector<Posting> postings) {
-  if (postings.empty()) return;
-  std::sort(postings.begin(), postings.end());
-  SegmentWriter writer(database_, kind_, 0);
-  for (const Posting& posting : postings) writer.add(posting);
-  writer.finish();
-  Statement count = database_.prepare("SELECT count(*) FROM segment WHERE kind = ?1 AND level = ?2");
-  for (int level = 0;; ++level) {
-    count.bind(1, static_cast<int>(kind_)).bind(2, level);
-    const bool many = count.step() && count.number(0) >= k_fan_in;
-    count.reset();
-    if (!many) return;
-    merge_level(level);
+}  // namespace
+
+std::string encode_block(PostingKind kind, const std::vector<Posting>& postings) {
+  std::string stored;
+  Posting last;
+  for (const Posting& posting : postings) {
+    append_posting(kind, stored, last, posting);
+    last = posting;
   }
+  return stored;
 }
 
-void Postings::merge_level(int level) {
-  std::vector<std::int64_t> segments;
-  Statement list = database_.prepare("SELECT segment FROM segment WHERE kind = ?1 AND level = ?2");
-  list.bind(1, static_cast<int>(kind_)).bind(2, level);
-  while (list.step()) segments.push_back(list.number(0));
-  {
-    std::vector<SegmentCursor> cursors;
-    for (const std::int64_t segment : segments) cursors.emplace_back(database_, segment);
-    SegmentWriter writer(database_, kind_, level + 1);
-    while (true) {
-      SegmentCursor* least = nullptr;
-      for (SegmentCursor& cursor : cursors) {
-        if (!cursor.done() && (least == nullptr || cursor.current() < least->current())) least = &cursor;
-      }
-      if (least == nullptr) break;
-      writer.add(least->current());
-      least->advance();
-    }
-    writer.finish();
+void decode_block(PostingKind kind, std::string_view stored, std::vector<Posting>& postings) {
+  postings.clear();
+  Posting posting;
+  const char* at = stored.data();
+  const char* const end = at + stored.size();
+  while (at != end) {
+    posting.key += read_varint(at, end);
+    if (kind == PostingKind::term) posting.order = moved(posting.order, read_varint(at, end));
+    posting.row = static_cast<std::uint32_t>(moved(posting.row, read_varint(at, end)));
+    postings.push_back(posting);
   }
-  Statement drop_blocks = database_.prepare(
-      "DELETE FROM block WHERE block IN (SELECT block FROM segment_block WHERE segment = ?1)");
-  Statement drop_places = database_.prepare("DELETE FROM segment_block WHERE segment = ?1");
-  Statement drop_segment = database_.prepare("DELETE FROM segment WHERE segment = ?1");
-  for (const std::int64_t segment : segments) {
-    drop_blocks.bind(1, segment).run();
-    drop_places.bind(1, segment).run();
-    drop_segment.bind(1, segment).run();
-  }
+  if (postings.empty()) broken();
 }
+
+// Hashes spread evenly over buckets by their first bits; what is in one bucket came in the order of rows, so
+// that the entries of a frequent key are mostly sorted already.
+void sort_postings(std::vector<Posting>& postings) {
+  constexpr unsigned k_shift = 53;
+  constexpr std::size_t k_buckets = std::size_t{1} << (64 - k_shift);
+  std::vector<std::size_t> ends(k_buckets + 1, 0);
+  for (const Posting& posting : postings) ++ends[(posting.key >> k_shift) + 1];
+  for (std::size_t i = 1; i <= k_buckets; ++i) ends[i] += ends[i - 1];
+  std::vector<Posting> sorted(postings.size());
+  // Afterwards each bucket ends at its own position, and begins where the one before ends.
+  for (const Posting& posting : postings) sorted[ends[posting.key >> k_shift]++] = posting;
+  auto begin = sorted.begin();
+  for (std::size_t i = 0; i < k_buckets; ++i) {
+    const auto end = sorted.begin() + static_cast<std::ptrdiff_t>(ends[i]);
+    if (!std::is_sorted(begin, end)) std::sort(begin, end);
+    begin = end;
+  }
+  postings = std::move(sorted);
+}
+
+std::vector<Segment> segments_of(Database& database, PostingKind kind) {
+  std::vector<Segment> segments;
+  Statement select = database.prepare(k_select_segments);
+  select.bind(1, static_cast<int>(kind));
+  while (select.step()) segments.push_back(segment_of(select));
+  return segments;
+}
+
+BlockSource::BlockSource(Database& database, PostingKind kind)
+    : kind_(kind),
+      place_(
+          database.prepare("SELECT block FROM place WHERE segment = ?1 AND (key, start, row) <= (?2, ?3, ?4) "
+                           "ORDER BY key DESC, start DESC, row DESC LIMIT 1")),
+      rank_(database.prepare("SELECT rank FROM block WHERE block = ?1")),
+      content_(database.prepare("SELECT entries FROM block WHERE block = ?1")) {}
+
+std::int64_t BlockSource::at_or_before(const Segment& segment, const Posting& position) {
+  place_.bind(1, segment.number).bind(2, as_ordered(position.key)).bind(3, as_ordered(position.order));
+  place_.bind(4, position.row);
+  const std::int64_t block = place_.step() ? place_.number(0) : segment.first_block;
+  place_.reset();
+  return block;
+}
+
+std::int64_t BlockSource::entries_before(const Segment& segment, std::int64_t block) {
+  if (block > segment.last_block) return segment.entries;
+  rank_.bind(1, block);
+  const std::int64_t rank = rank_.step() ? rank_.number(0) : 0;
+  rank_.reset();
+  return rank;
+}
+
+void BlockSource::read(std::int64_t block, std::vector<Posting>& postings) {
+  content_.bind(1, block);
+  if (!content_.step()) broken();
+  decode_block(kind_, content_.bytes(0), postings);
+  content_.reset();
+}
+
+// Writes a segment from postings in ascending order.
+class Postings::Writer {
+ public:
+  Writer(Database& database, PostingKind kind, int level, std::uint64_t entries_expected)
+      : database_(database),
+        kind_(kind),
+        insert_block_(database.prepare("INSERT INTO block(block, rank, entries) VALUES(?1, ?2, ?3)")),
+        insert_place_(database.prepare(
+            "INSERT INTO place(segment, key, start, row, block) VALUES(?1, ?2, ?3, ?4, ?5)")) {
+    // A number never stands for two segments: other processes remember filters by it.
+    segment_.number = 1 + database.number("SELECT seq FROM sqlite_sequence WHERE name = 'segment'");
+    segment_.level = level;
+    segment_.first_block = database.number("SELECT coalesce(max(block), 0) + 1 FROM block");
+    segment_.last_block = segment_.first_block - 1;
+    if (kind == PostingKind::id) bits_ = make_filter(entries_expected);
+  }
+
+  void add(const Posting& posting) {
+    if (stored_.size() + k_entry_max > k_block_bytes) flush();
+    if (stored_.empty()) {
+      first_ = posting;
+      last_ = {};
+      if (segment_.entries == 0) least_ = posting.key;
+    }
+    append_posting(kind_, stored_, last_, posting);
+    last_ = posting;
+    ++segment_.entries;
+    if (!bits_.empty()) add_to_filter(bits_, posting.key);
+  }
+
+  void finish(std::uint32_t first_row, std::uint32_t last_row) {
+    flush();
+    Statement insert = database_.prepare(
+        "INSERT INTO segment(segment, kind, level, entries, least, greatest, first_block, last_block, "
+        "first_row, "
+        "last_row, filter) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
+    insert.bind(1, segment_.number).bind(2, static_cast<int>(kind_)).bind(3, segment_.level);
+    insert.bind(4, segment_.entries).bind(5, as_ordered(least_)).bind(6, as_ordered(last_.key));
+    insert.bind(7, segment_.first_block).bind(8, segment_.last_block);
+    insert.bind(9, first_row).bind(10, last_row).bind_blob(11, bits_).run();
+  }
+
+ private:
+  void flush() {
+    if (stored_.empty()) return;
+    const std::int64_t block = ++segment_.last_block;
+    insert_block_.bind(1, block).bind(2, flushed_).bind_blob(3, stored_).run();
+    insert_place_.bind(1, segment_.number).bind(2, as_ordered(first_.key)).bind(3, as_ordered(first_.order));
+    insert_place_.bind(4, first_.row).bind(5, block).run();
+    flushed_ = segment_.entries;
+    stored_.clear();
+  }
+
+  Database& database_;
+  PostingKind kind_;
+  Statement insert_block_;
+  Statement insert_place_;
+  Segment segment_;
+  std::int64_t flushed_ = 0;
+  std::uint64_t least_ = 0;
+  Posting first_;  // of the block
+  Posting last_;
+  std::string stored_;
+  std::string bits_;
+};
 
 Postings::Postings(Database& database, PostingKind kind)
     : database_(database),
       kind_(kind),
-      segments_of_key_(
-          database.prepare("SELECT segment FROM segment WHERE kind = ?1 AND least <= ?2 AND greatest >= ?2")),
-      blocks_of_key_(database.prepare("SELECT least, entries FROM segment_block JOIN block USING(block) "
-                                      "WHERE segment = ?1 AND least <= ?2 "
-                                      "ORDER BY least DESC, block DESC")) {}
+      blocks_(database, kind),
+      segments_of_key_(database.prepare(
+          "SELECT segment, level, entries, first_block, last_block, first_row, last_row FROM segment "
+          "WHERE kind = ?1 AND least <= ?2 AND greatest >= ?2")) {}
 
-void Postings::find(std::uint64_t key, const std::function<void(std::uint32_t row)>& visit) {
-  segments_of_key_.bind(1, static_cast<int>(kind_)).bind(2, ordered(key));
-  while (segments_of_key_.step()) {
-    blocks_of_key_.bind(1, segments_of_key_.number(0)).bind(2, ordered(key));
-    // Entries of one key may fill several blocks; the first of them may start in a block of smaller keys.
-    while (blocks_of_key_.step()) {
-      const BlockView view(blocks_of_key_.bytes(1));
-      for (std::size_t i = view.lower_bound(key); i < view.size() && view.key(i) == key; ++i)
-        visit(view.row(i));
-      if (blocks_of_key_.number(0) < ordered(key)) break;
-    }
-    blocks_of_key_.reset();
+void Postings::add(const std::vector<Posting>& sorted, std::uint32_t first_row, std::uint32_t last_row) {
+  if (sorted.empty()) return;
+  {
+    Writer writer(database_, kind_, 0, sorted.size());
+    for (const Posting& posting : sorted) writer.add(posting);
+    writer.finish(first_row, last_row);
   }
+  for (int level = 0;; ++level) {
+    const std::vector<Segment> segments = segments_of(database_, kind_);
+    const auto of_level = [level](const Segment& segment) { return segment.level == level; };
+    if (static_cast<std::size_t>(std::count_if(segments.begin(), segments.end(), of_level)) < k_fan_in)
+      return;
+    merge(level);
+  }
+}
+
+// Segments of one level lie behind one another in their rows, so that what they become covers a range too.
+void Postings::merge(int level) {
+  std::vector<Segment> segments = segments_of(database_, kind_);
+  std::erase_if(segments, [level](const Segment& segment) { return segment.level != level; });
+  std::uint64_t entries = 0;
+  for (const Segment& segment : segments) entries += static_cast<std::uint64_t>(segment.entries);
+  {
+    std::vector<SegmentReader> readers;
+    for (const Segment& segment : segments) readers.emplace_back(blocks_, segment);
+    Writer writer(database_, kind_, level + 1, entries);
+    while (true) {
+      SegmentReader* least = nullptr;
+      const Posting* limit = nullptr;  // the least entry of all others
+      for (SegmentReader& reader : readers) {
+        if (reader.done()) continue;
+        if (least == nullptr || reader.current() < least->current()) {
+          if (least != nullptr) limit = &least->current();
+          least = &reader;
+        } else if (limit == nullptr || reader.current() < *limit) {
+          limit = &reader.current();
+        }
+      }
+      if (least == nullptr) break;
+      do {
+        writer.add(least->current());
+        least->advance();
+      } while (!least->done() && (limit == nullptr || least->current() < *limit));
+    }
+    writer.finish(segments.front().first_row, segments.back().last_row);
+  }
+  Statement drop_blocks = database_.prepare("DELETE FROM block WHERE block BETWEEN ?1 AND ?2");
+  Statement drop_places = database_.prepare("DELETE FROM place WHERE segment = ?1");
+  Statement drop_segment = database_.prepare("DELETE FROM segment WHERE segment = ?1");
+  for (const Segment& segment : segments) {
+    drop_blocks.bind(1, segment.first_block).bind(2, segment.last_block).run();
+    drop_places.bind(1, segment.number).run();
+    drop_segment.bind(1, segment.number).run();
+  }
+}
+
+void Postings::find(std::uint64_t key, const Visit& visit) {
+  std::vector<Segment> segments;
+  segments_of_key_.bind(1, static_cast<int>(kind_)).bind(2, as_ordered(key));
+  while (segments_of_key_.step()) segments.push_back(segment_of(segments_of_key_));
   segments_of_key_.reset();
+  for (const Segment& segment : segments) find_in(segment, key, visit);
+}
+
+void Postings::find_in(const Segment& segment, std::uint64_t key, const Visit& visit) {
+  // Entries of one key may fill several blocks, and the first may lie in a block that starts with smaller
+  // keys.
+  for (std::int64_t block = blocks_.at_or_before(segment, {key, 0, 0}); block <= segment.last_block;
+       ++block) {
+    blocks_.read(block, block_);
+    const auto first = std::lower_bound(block_.begin(), block_.end(), Posting{key, 0, 0});
+    const auto end = std::find_if(first, block_.end(), [key](const Posting& p) { return p.key != key; });
+    for (auto posting = first; posting != end; ++posting) visit(posting->row);
+    if (end != block_.end()) return;
+  }
+}
+
+void Postings::load_filters() {
+  std::map<std::int64_t, Filter> current;
+  Statement select = database_.prepare(k_select_segments);
+  Statement select_bits = database_.prepare("SELECT filter FROM segment WHERE segment = ?1");
+  select.bind(1, static_cast<int>(kind_));
+  while (select.step()) {
+    const Segment segment = segment_of(select);
+    auto known = filters_.extract(segment.number);
+    if (!known.empty()) {
+      current.insert(std::move(known));
+      continue;
+    }
+    Filter filter{segment, static_cast<std::uint64_t>(select.number(7)) ^ (std::uint64_t{1} << 63),
+                  static_cast<std::uint64_t>(select.number(8)) ^ (std::uint64_t{1} << 63), ""};
+    select_bits.bind(1, segment.number);
+    if (select_bits.step()) filter.bits = select_bits.bytes(0);
+    select_bits.reset();
+    current.emplace(segment.number, std::move(filter));
+  }
+  filters_ = std::move(current);
+}
+
+void Postings::find_rare(std::uint64_t key, const Visit& visit) {
+  for (const auto& [number, filter] : filters_) {
+    if (key < filter.least || key > filter.greatest || !may_contain(filter.bits, key)) continue;
+    find_in(filter.segment, key, visit);
+  }
 }
 
 }  // namespace runctl::index

@@ -12,8 +12,8 @@ using base::Error;
 using base::ErrorKind;
 
 // Rows of `run` are appended in the order in which batches were recorded, and nothing but appends: B-trees on
-// random ids get slower as they grow. What must be found by id or trace stands in sorted segments instead
-// (postings.hpp), which are merged tier by tier.
+// random ids get slower as they grow. What must be found by something else than its row stands in sorted
+// segments instead (postings.hpp), which are merged level by level.
 constexpr const char* k_tables = R"sql(
 CREATE TABLE setting(
   name TEXT PRIMARY KEY,
@@ -37,6 +37,12 @@ CREATE TABLE frame(
   PRIMARY KEY(batch, raw_offset)
 ) WITHOUT ROWID;
 
+CREATE TABLE name(
+  name INTEGER PRIMARY KEY,
+  value TEXT NOT NULL UNIQUE,
+  runs INTEGER NOT NULL
+);
+
 CREATE TABLE text(
   text INTEGER PRIMARY KEY,
   value TEXT NOT NULL UNIQUE
@@ -46,6 +52,7 @@ CREATE TABLE run(
   run INTEGER PRIMARY KEY,
   id BLOB NOT NULL,
   trace BLOB,
+  parent,
   fingerprint INTEGER NOT NULL,
   batch INTEGER NOT NULL,
   raw_offset INTEGER NOT NULL,
@@ -53,16 +60,15 @@ CREATE TABLE run(
   name INTEGER,
   run_type INTEGER,
   status INTEGER,
+  tags INTEGER,
   start INTEGER,
   duration INTEGER,
   error INTEGER NOT NULL
 );
 
-CREATE TABLE tag(
-  tag INTEGER NOT NULL,
-  run INTEGER NOT NULL,
-  PRIMARY KEY(tag, run)
-) WITHOUT ROWID;
+CREATE TABLE old_version(
+  run INTEGER PRIMARY KEY
+);
 
 CREATE TABLE field(
   run INTEGER NOT NULL,
@@ -73,36 +79,54 @@ CREATE TABLE field(
 ) WITHOUT ROWID;
 
 CREATE TABLE segment(
-  segment INTEGER PRIMARY KEY,
+  segment INTEGER PRIMARY KEY AUTOINCREMENT,
   kind INTEGER NOT NULL,
   level INTEGER NOT NULL,
   entries INTEGER NOT NULL,
   least INTEGER NOT NULL,
-  greatest INTEGER NOT NULL
+  greatest INTEGER NOT NULL,
+  first_block INTEGER NOT NULL,
+  last_block INTEGER NOT NULL,
+  first_row INTEGER NOT NULL,
+  last_row INTEGER NOT NULL,
+  filter BLOB NOT NULL
 );
 
-CREATE TABLE segment_block(
+CREATE TABLE place(
   segment INTEGER NOT NULL,
-  least INTEGER NOT NULL,
+  key INTEGER NOT NULL,
+  start INTEGER NOT NULL,
+  row INTEGER NOT NULL,
   block INTEGER NOT NULL,
-  PRIMARY KEY(segment, least, block)
+  PRIMARY KEY(segment, key, start, row)
 ) WITHOUT ROWID;
 
 CREATE TABLE block(
   block INTEGER PRIMARY KEY,
+  rank INTEGER NOT NULL,
   entries BLOB NOT NULL
 );
 
 CREATE VIEW runs AS
   SELECT run.run AS run, lower(hex(run.id)) AS id, lower(hex(coalesce(run.trace, run.id))) AS trace,
-         name.value AS name, run_type.value AS run_type, status.value AS status,
+         lower(hex(CASE typeof(run.parent)
+           WHEN 'integer' THEN (SELECT other.id FROM run AS other WHERE other.run = run.run + run.parent)
+           WHEN 'blob' THEN run.parent END)) AS parent,
+         name.value AS name, run_type.value AS run_type, status.value AS status, tags.value AS tags,
          strftime('%Y-%m-%dT%H:%M:%fZ', run.start / 1e6, 'unixepoch') AS start,
-         run.duration / 1e6 AS seconds, run.error AS error, batch.key AS batch_key, run.raw_offset AS raw_offset,
-         run.length AS length
+         run.duration / 1e6 AS seconds, run.error AS error,
+         NOT EXISTS (SELECT 1 FROM old_version WHERE old_version.run = run.run) AS latest,
+         batch.key AS batch_key, run.raw_offset AS raw_offset, run.length AS length
   FROM run JOIN batch USING(batch)
-  LEFT JOIN text AS name ON name.text = run.name
+  LEFT JOIN name ON name.name = run.name
   LEFT JOIN text AS run_type ON run_type.text = run.run_type
-  LEFT JOIN text AS status ON status.text = run.status;
+  LEFT JOIN text AS status ON status.text = run.status
+  LEFT JOIN text AS tags ON tags.text = run.tags;
+
+CREATE VIEW batches AS
+  SELECT batch, key, size, strftime('%Y-%m-%dT%H:%M:%fZ', modified / 1e9, 'unixepoch') AS modified, runs,
+         (SELECT count(*) FROM frame WHERE frame.batch = batch.batch) AS frames
+  FROM batch;
 )sql";
 
 void check_owner(std::int64_t application, std::int64_t version, const std::string& path) {
@@ -120,8 +144,16 @@ void check_owner(std::int64_t application, std::int64_t version, const std::stri
 
 }  // namespace
 
-void check_schema(Database& database, const std::string& path) {
-  check_owner(database.number("PRAGMA application_id"), database.number("PRAGMA user_version"), path);
+int schema_version(Database& database, const std::string& path) {
+  const std::int64_t version = database.number("PRAGMA user_version");
+  check_owner(database.number("PRAGMA application_id"), version, path);
+  return static_cast<int>(version);
+}
+
+void create_tables(Database& database) {
+  database.execute(k_tables);
+  database.execute(fmt::format("PRAGMA application_id = {}", k_application_id).c_str());
+  database.execute(fmt::format("PRAGMA user_version = {}", k_schema_version).c_str());
 }
 
 void create_schema(Database& database) {
@@ -129,9 +161,8 @@ void create_schema(Database& database) {
   database.execute("PRAGMA page_size = 8192");
   database.execute("PRAGMA journal_mode = WAL");
   Transaction transaction(database);
-  database.execute(k_tables);
-  database.execute(fmt::format("PRAGMA application_id = {}", k_application_id).c_str());
-  database.execute(fmt::format("PRAGMA user_version = {}", k_schema_version).c_str());
+  create_tables(database);
+  database.execute("INSERT INTO setting(name, value) VALUES('generation', random())");
   transaction.commit();
 }
 

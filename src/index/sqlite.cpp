@@ -121,6 +121,21 @@ std::int64_t Database::number(std::string_view sql) {
   return statement.step() ? statement.number(0) : 0;
 }
 
+bool Database::in_transaction() const { return sqlite3_get_autocommit(handle_.get()) == 0; }
+
+Snapshot::Snapshot(Database& database) : database_(database), open_(!database.in_transaction()) {
+  if (open_) database_.execute("BEGIN");
+}
+
+Snapshot::~Snapshot() {
+  if (!open_) return;
+  try {
+    database_.execute("COMMIT");
+  } catch (const Error&) {
+    // Nothing was written; and what reading met was told by who read.
+  }
+}
+
 Transaction::Transaction(Database& database) : database_(database) { database_.execute("BEGIN IMMEDIATE"); }
 
 Transaction::~Transaction() {

@@ -57,6 +57,7 @@ class Database {
   void execute(const char* sql);
   [[nodiscard]] Statement prepare(std::string_view sql) { return {handle_.get(), sql}; }
   [[nodiscard]] std::int64_t last_row() const;
+  [[nodiscard]] bool in_transaction() const;
   // The number that a statement of one row and one column answers.
   [[nodiscard]] std::int64_t number(std::string_view sql);
 
@@ -65,6 +66,19 @@ class Database {
     void operator()(sqlite3* database) const;
   };
   std::unique_ptr<sqlite3, Deleter> handle_;
+};
+
+// What is read in its time is of one moment, whatever others write. Inside a transaction it is nothing.
+class Snapshot {
+ public:
+  explicit Snapshot(Database& database);
+  ~Snapshot();
+  Snapshot(const Snapshot&) = delete;
+  Snapshot& operator=(const Snapshot&) = delete;
+
+ private:
+  Database& database_;
+  bool open_ = false;
 };
 
 // A write transaction: begun at once, so that it waits for its turn instead of failing half-way.

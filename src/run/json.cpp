@@ -302,6 +302,39 @@ std::string unescape(std::string_view body) {
   return text;
 }
 
+std::string quote(std::string_view text) {
+  const auto append_unit = [](std::string& out, std::uint32_t unit) {
+    constexpr std::string_view k_digits = "0123456789abcdef";
+    out += "\\u";
+    for (int shift = 12; shift >= 0; shift -= 4)
+      out += k_digits[(unit >> static_cast<unsigned>(shift)) & 15U];
+  };
+  std::string quoted = "\"";
+  for (std::size_t i = 0; i < text.size();) {
+    const char c = text[i];
+    if (c == '"' || c == '\\') {
+      quoted += '\\';
+      quoted += c;
+      ++i;
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
+      append_unit(quoted, static_cast<unsigned char>(c));
+      ++i;
+    } else if (const std::size_t length = base::utf8_sequence_length(text.substr(i)); length != 0) {
+      quoted += text.substr(i, length);
+      i += length;
+    } else if (c == '\xED' && i + 2 < text.size() && (text[i + 1] & 0xE0) == 0xA0 &&
+               (text[i + 2] & 0xC0) == 0x80) {
+      append_unit(quoted, 0xD000U | ((static_cast<std::uint32_t>(text[i + 1]) & 0x3FU) << 6U) |
+                              (static_cast<std::uint32_t>(text[i + 2]) & 0x3FU));
+      i += 3;
+    } else {
+      quoted += "\uFFFD";
+      ++i;
+    }
+  }
+  return quoted + '"';
+}
+
 std::string indent(std::string_view json) {
   std::string text;
   std::size_t depth = 0;

@@ -49,6 +49,10 @@ class JsonScanner {
 // surrogate escapes become WTF-8, so that different strings stay different.
 std::string unescape(std::string_view body);
 
+// `text` as a JSON string with its quotes. Reverses unescape: what is no UTF-8 (WTF-8 has surrogates) becomes
+// an escape where it is a surrogate, and U+FFFD elsewhere.
+std::string quote(std::string_view text);
+
 // Valid JSON with line breaks and two spaces a level; strings and numbers stay as they are written.
 std::string indent(std::string_view json);
 

@@ -55,7 +55,8 @@ struct Block {
 class BlockReader {
  public:
   // Runs of more than `max_run_bytes` are rejected.
-  BlockReader(IdPolicy policy, std::size_t max_run_bytes) : records_(policy), max_run_bytes_(max_run_bytes) {}
+  BlockReader(RecordOptions options, std::size_t max_run_bytes)
+      : records_(options), max_run_bytes_(max_run_bytes) {}
 
   // Reads block.text, which starts in `state`, and fills the rest of `block`. With `last`, no text follows,
   // and all of it is consumed.

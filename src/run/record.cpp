@@ -124,7 +124,44 @@ std::string read_tags(std::string_view array, Arena& arena) {
   return {};
 }
 
+// The run's own metadata; where it has none, the one that LangSmith keeps in "extra".
+std::string_view metadata_of(const Values& values) {
+  if (!is_absent(values[f_metadata])) return values[f_metadata];
+  const std::string_view extra = values[f_extra];
+  if (is_absent(extra) || extra.front() != '{') return {};
+  JsonScanner scanner;
+  scanner.scan(extra);
+  for (const Member& member : scanner.members()) {
+    if (member.key == "metadata" && member.value.front() == '{') return member.value;
+  }
+  return {};
+}
+
 }  // namespace
+
+void RecordReader::read_metadata(std::string_view object, std::size_t depth, Arena& arena,
+                                 const Record& record) {
+  if (object.empty() || options_.metadata_entries == 0) return;
+  JsonScanner scanner;
+  scanner.scan(object);
+  for (const Member& member : scanner.members()) {
+    if (arena.metadata.size() - record.metadata_begin == options_.metadata_entries) return;
+    const std::string_view value = member.value;
+    if (value.front() == '[' || value == "null" || member.key.size() > k_max_metadata_text) continue;
+    const std::size_t outer = metadata_key_.size();
+    metadata_key_ += member.key_escaped ? unescape(member.key) : std::string(member.key);
+    if (value.front() == '{') {
+      metadata_key_ += '.';
+      if (depth < k_max_metadata_depth) read_metadata(value, depth + 1, arena, record);
+    } else if (value.size() <= 6 * k_max_metadata_text) {  // an escape is at most six times as long
+      std::string entry = metadata_key_ + '=';
+      entry += value.front() == '"' ? unescape(body_of(value)) : std::string(value);
+      if (entry.size() <= k_max_metadata_text)
+        arena.metadata.push_back(arena.texts.emplace_back(std::move(entry)));
+    }
+    metadata_key_.resize(outer);
+  }
+}
 
 std::string RecordReader::read(std::string_view json, const std::vector<Member>& members, Arena& arena,
                                Record& record) {
@@ -177,12 +214,16 @@ std::string RecordReader::read(std::string_view json, const std::vector<Member>&
   } else {
     std::optional<std::int64_t> milliseconds;
     if (record.start_time != base::k_no_time) milliseconds = record.start_time / 1000;
-    record.id = policy_ == IdPolicy::fresh ? new_uuid_v7(now_milliseconds(), random_bytes())
-                                           : derived_id(json, milliseconds);
+    record.id = options_.id_policy == IdPolicy::fresh ? new_uuid_v7(now_milliseconds(), random_bytes())
+                                                      : derived_id(json, milliseconds);
     record.id_text = arena.texts.emplace_back(uuid_text(record.id));
     record.json = arena.texts.emplace_back(with_id(json, record.id, !members.empty()));
   }
   record.trace_id = trace_id.empty() ? record.id : id_of_text(trace_id);
+  record.parent_id = parent.empty() ? record.id : id_of_text(parent);
+  record.metadata_begin = static_cast<std::uint32_t>(arena.metadata.size());
+  read_metadata(metadata_of(values), 1, arena, record);
+  record.metadata_end = static_cast<std::uint32_t>(arena.metadata.size());
   record.fingerprint = base::xxh3_64(record.json);
   return {};
 }

@@ -19,6 +19,7 @@ struct Record {
   std::string_view id_text;  // the id as a person wrote it
   Id id;
   Id trace_id;                    // the id where the run names none
+  Id parent_id;                   // the id where the run names none
   std::uint64_t fingerprint = 0;  // XXH3-64 of `json`
   std::string_view name;          // decoded; empty where absent
   std::string_view run_type;
@@ -28,12 +29,15 @@ struct Record {
   bool has_error = false;
   std::uint32_t tags_begin = 0;  // positions in Arena::tags
   std::uint32_t tags_end = 0;
+  std::uint32_t metadata_begin = 0;  // positions in Arena::metadata
+  std::uint32_t metadata_end = 0;
 };
 
 // Owns what records cannot borrow from the text they were read from.
 struct Arena {
   std::deque<std::string> texts;
   std::vector<std::string_view> tags;
+  std::vector<std::string_view> metadata;  // "KEY=VALUE", see k_max_metadata_text
 };
 
 // What a record without an id gets.
@@ -42,17 +46,32 @@ enum class IdPolicy {
   fresh,    // a new UUIDv7
 };
 
+// What of a run's metadata can be searched: scalar entries, as "KEY=VALUE" with the keys of nested objects
+// joined by dots and strings decoded. Longer entries and those nested deeper are left out, as is null.
+inline constexpr std::size_t k_max_metadata_text = 256;  // bytes
+inline constexpr std::size_t k_max_metadata_depth = 8;
+inline constexpr std::size_t k_max_metadata_entries = 256;
+inline constexpr std::size_t k_default_metadata_entries = 32;
+
+struct RecordOptions {
+  IdPolicy id_policy = IdPolicy::derived;
+  std::size_t metadata_entries = k_default_metadata_entries;  // of one run at most, the first ones
+};
+
 // Reads the known fields of one run (runctl(1), RUNS) from a valid JSON object.
 class RecordReader {
  public:
-  explicit RecordReader(IdPolicy policy) : policy_(policy) {}
+  explicit RecordReader(RecordOptions options) : options_(options) {}
 
   // `json` is a valid object of one line, `members` its members as JsonScanner found them. Returns an empty
   // text and fills `record`, or returns why the object is not a run.
   std::string read(std::string_view json, const std::vector<Member>& members, Arena& arena, Record& record);
 
  private:
-  IdPolicy policy_;
+  void read_metadata(std::string_view object, std::size_t depth, Arena& arena, const Record& record);
+
+  RecordOptions options_;
+  std::string metadata_key_;  // of the object that is being read, with a dot behind it
 };
 
 }  // namespace runctl::run

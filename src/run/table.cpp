@@ -20,6 +20,7 @@ void Table::append(const Record& record, const Arena& arena) {
   fingerprints.push_back(record.fingerprint);
   lengths.push_back(static_cast<std::uint32_t>(record.json.size()));
   traces.push_back(record.trace_id);
+  parents.push_back(record.parent_id);
   names.push_back(texts.number_of(record.name.substr(0, k_max_text)));
   run_types.push_back(texts.number_of(record.run_type.substr(0, k_max_text)));
   statuses.push_back(texts.number_of(record.status.substr(0, k_max_text)));
@@ -31,6 +32,10 @@ void Table::append(const Record& record, const Arena& arena) {
     tags.push_back(texts.number_of(arena.tags[i].substr(0, k_max_text)));
   }
   tag_ends.push_back(static_cast<std::uint32_t>(tags.size()));
+  for (std::uint32_t i = record.metadata_begin; i < record.metadata_end; ++i) {
+    metadata.push_back(texts.number_of(arena.metadata[i]));
+  }
+  metadata_ends.push_back(static_cast<std::uint32_t>(metadata.size()));
 }
 
 }  // namespace runctl::run

@@ -57,21 +57,24 @@ struct Frame {
   std::uint32_t raw = 0;         // its content's size
 };
 
-// All vectors but `tags`, `fields` and `frames` have one entry a run.
+// All vectors but `tags`, `metadata`, `fields` and `frames` have one entry a run.
 struct Table {
   std::vector<Id> ids;
   std::vector<std::uint64_t> fingerprints;
   std::vector<std::uint32_t> lengths;  // bytes, without the newline
   std::vector<Id> traces;
+  std::vector<Id> parents;           // the run's own id where it names none
   std::vector<std::uint32_t> names;  // numbers in texts, as are run_types and statuses
   std::vector<std::uint32_t> run_types;
   std::vector<std::uint32_t> statuses;
   std::vector<std::int64_t> starts;  // microseconds since 1970, or base::k_no_time
   std::vector<std::int64_t> ends;
-  std::vector<std::uint8_t> errors;     // 1 where the run has an error
-  std::vector<std::uint32_t> tag_ends;  // run i has the tags tags[tag_ends[i-1]] up to tags[tag_ends[i]]
-  std::vector<std::uint32_t> tags;      // numbers in texts
-  std::vector<FieldSpan> fields;        // ascending by run
+  std::vector<std::uint8_t> errors;          // 1 where the run has an error
+  std::vector<std::uint32_t> tag_ends;       // run i has the tags tags[tag_ends[i-1]] up to tags[tag_ends[i]]
+  std::vector<std::uint32_t> tags;           // numbers in texts
+  std::vector<std::uint32_t> metadata_ends;  // as tag_ends
+  std::vector<std::uint32_t> metadata;       // numbers in texts, each of a "KEY=VALUE"
+  std::vector<FieldSpan> fields;             // ascending by run
   std::vector<Frame> frames;
   TextTable texts;
 

@@ -26,7 +26,7 @@ std::future<std::string> compress_now(std::string raw) {
 std::vector<batch::Batch> batches_of(const std::string& ndjson, std::uint64_t batch_bytes = 32U << 20) {
   run::Block block;
   block.text = ndjson;
-  run::BlockReader(run::IdPolicy::derived, 1U << 30).read(block, {}, true);
+  run::BlockReader({}, 1U << 30).read(block, {}, true);
   REQUIRE(block.rejects.empty());
   batch::Writer writer(batch_bytes, compress_now);
   std::vector<batch::Batch> batches;
@@ -74,12 +74,14 @@ std::string sample_runs(std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) {
     const std::string id = run::uuid_text(run::id_of_text("run " + std::to_string(i)));
     const std::string root = run::uuid_text(run::id_of_text("run " + std::to_string(i / 7 * 7)));
-    ndjson += "{\"id\":\"" + id + "\",\"trace_id\":\"" + (i % 5 == 0 ? "elsewhere" : root) +
-              "\",\"name\":\"step " + std::to_string(i % 4) +
-              "\",\"run_type\":\"tool\",\"start_time\":" + std::to_string(1714952580 + i) +
-              ",\"end_time\":" + std::to_string(1714952581 + 2 * i) + (i % 3 == 0 ? ",\"error\":\"e\"" : "") +
-              (i % 2 == 0 ? ",\"tags\":[\"a\",\"b" + std::to_string(i % 3) + "\"]" : "") + ",\"inputs\":\"" +
-              words(random, 200 + random.below(3000)) + "\"}\n";
+    ndjson +=
+        "{\"id\":\"" + id + "\",\"trace_id\":\"" + (i % 5 == 0 ? "elsewhere" : root) + "\",\"name\":\"step " +
+        std::to_string(i % 4) + "\",\"run_type\":\"tool\",\"start_time\":" + std::to_string(1714952580 + i) +
+        ",\"end_time\":" + std::to_string(1714952581 + 2 * i) + (i % 3 == 0 ? ",\"error\":\"e\"" : "") +
+        (i % 6 == 0 ? ",\"parent_run_id\":\"" + (i % 4 == 0 ? "far off" : root) + "\"" : "") +
+        (i % 4 == 1 ? ",\"metadata\":{\"env\":\"prod\",\"deep\":{\"n\":" + std::to_string(i) + "}}" : "") +
+        (i % 2 == 0 ? ",\"tags\":[\"a\",\"b" + std::to_string(i % 3) + "\"]" : "") + ",\"inputs\":\"" +
+        words(random, 200 + random.below(3000)) + "\"}\n";
   }
   return ndjson;
 }
@@ -116,6 +118,7 @@ TEST_CASE("a batch says of its runs what was said in them") {
   const run::Table& written = batches[0].table;
   CHECK(table.ids == written.ids);
   CHECK(table.traces == written.traces);
+  CHECK(table.parents == written.parents);
   CHECK(table.fingerprints == written.fingerprints);
   CHECK(table.lengths == written.lengths);
   CHECK(table.starts == written.starts);
@@ -123,7 +126,11 @@ TEST_CASE("a batch says of its runs what was said in them") {
   CHECK(table.errors == written.errors);
   CHECK(table.names == written.names);
   CHECK(table.tags == written.tags);
+  CHECK(table.metadata_ends == written.metadata_ends);
+  CHECK(table.metadata == written.metadata);
   CHECK(table.tag_ends == written.tag_ends);
+  CHECK(table.texts.text(table.metadata.at(0)) == "env=prod");
+  CHECK(table.texts.text(table.metadata.at(1)) == "deep.n=1");
   CHECK(table.texts.text(table.names[1]) == "step 1");
 }
 

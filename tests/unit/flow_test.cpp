@@ -13,7 +13,7 @@ std::pair<std::vector<std::string>, std::vector<std::string>> read_all(
   std::vector<flow::Input> inputs;
   for (const std::string& path : paths) inputs.emplace_back(path);
   base::ThreadPool pool(2);
-  flow::BlockSource source(std::move(inputs), {run::IdPolicy::derived, 256U << 20, 4}, pool);
+  flow::BlockSource source(std::move(inputs), {{}, 256U << 20, 4}, pool);
   std::vector<std::string> runs;
   std::vector<std::string> faults;
   while (const auto parsed = source.next()) {

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/error.hpp"
+#include "index/filter.hpp"
 #include "index/postings.hpp"
 #include "index/schema.hpp"
 #include "support.hpp"
@@ -14,8 +15,6 @@ using namespace runctl;
 namespace {
 
 constexpr const char* k_store = "file:///store";
-
-using Known = index::Index::Known;
 
 index::Index open(const std::string& path) {
   return std::move(*index::Index::open(path, k_store, index::Index::Access::write));
@@ -31,6 +30,7 @@ run::Table table_of(const std::vector<std::pair<std::string, std::string>>& ids_
     record.json = bytes;
     record.id = run::id_of_text(id);
     record.trace_id = run::id_of_text("trace of " + id.substr(0, 1));
+    record.parent_id = record.id;
     record.fingerprint = std::hash<std::string>{}(bytes);
     table.append(record, arena);
     raw += static_cast<std::uint32_t>(bytes.size()) + 1;
@@ -51,33 +51,73 @@ TEST_CASE("postings are found in any number of segments") {
   std::uint32_t row = 0;
   for (int round = 0; round < 70; ++round) {
     std::vector<index::Posting> added;
+    const std::uint32_t first = row + 1;
     for (std::size_t n = 1 + random.below(2000); n > 0; --n) {
       // Few distinct keys, so that many entries share one and fill several blocks.
       const std::uint64_t key = random.below(10) == 0 ? 5 : random.below(3000) << 50;
-      added.push_back({key, ++row});
+      added.push_back({key, 0, ++row});
       model[key].push_back(row);
     }
-    postings.add(added);
+    std::sort(added.begin(), added.end());
+    postings.add(added, first, row);
   }
   CHECK(database.number("SELECT max(level) FROM segment") == 2);
   CHECK(database.number("SELECT count(*) FROM segment") <= 21);
-  CHECK(database.number("SELECT count(*) FROM block") ==
-        database.number("SELECT count(*) FROM segment_block"));
+  CHECK(database.number("SELECT count(*) FROM block") == database.number("SELECT count(*) FROM place"));
+  CHECK(database.number("SELECT max(length(entries)) FROM block") <= 8100);
+  postings.load_filters();
   for (auto& [key, rows] : model) {
     std::vector<std::uint32_t> found;
     postings.find(key, [&found](std::uint32_t r) { found.push_back(r); });
     std::sort(found.begin(), found.end());
     CHECK(found == rows);
+    std::vector<std::uint32_t> rare;
+    postings.find_rare(key, [&rare](std::uint32_t r) { rare.push_back(r); });
+    std::sort(rare.begin(), rare.end());
+    CHECK(rare == rows);
   }
   postings.find(4, [](std::uint32_t) { FAIL("there is no such key"); });
+}
+
+TEST_CASE("blocks of postings are read as they were written, and broken ones refused") {
+  tests::Random random(2);
+  for (const auto kind : {index::PostingKind::id, index::PostingKind::term}) {
+    std::vector<index::Posting> postings;
+    for (int i = 0; i < 300; ++i) {
+      const std::uint64_t order = kind == index::PostingKind::id ? 0
+                                  : random.below(4) == 0         ? 0
+                                                                 : ~random.below(9);
+      postings.push_back({random.below(3) == 0 ? ~random.below(5) : random.below(5), order,
+                          static_cast<std::uint32_t>(random.below(0xFFFFFFFF))});
+    }
+    std::sort(postings.begin(), postings.end());
+    const std::string stored = index::encode_block(kind, postings);
+    std::vector<index::Posting> read;
+    index::decode_block(kind, stored, read);
+    CHECK(read == postings);
+    CHECK_THROWS_AS(index::decode_block(kind, stored + '\x80', read), base::Error);
+    CHECK_THROWS_AS(index::decode_block(kind, "", read), base::Error);
+    CHECK_THROWS_AS(index::decode_block(kind, std::string(11, '\xff'), read), base::Error);
+  }
+}
+
+TEST_CASE("a filter knows its keys, and few others") {
+  std::string bits = index::make_filter(10'000);
+  CHECK(bits.size() < 16'000);
+  for (std::uint64_t key = 0; key < 10'000; ++key) index::add_to_filter(bits, key << 16);
+  std::size_t wrong = 0;
+  for (std::uint64_t key = 0; key < 10'000; ++key) {
+    CHECK(index::may_contain(bits, key << 16));
+    wrong += index::may_contain(bits, (key << 16) + 1) ? 1 : 0;
+  }
+  CHECK(wrong < 200);
 }
 
 TEST_CASE("the latest version is the one the store took last, then the one behind in its batch") {
   const tests::TemporaryDirectory directory;
   index::Index index = open(directory / "i.sqlite");
-  CHECK(index.add({"runs/v1/mixed/b", 100, 2000}, table_of({{"a", "new"}, {"b", "b1"}}), Known::yes) == 2);
-  CHECK(index.add({"runs/v1/mixed/a", 100, 1000}, table_of({{"a", "old"}, {"a", "old, later"}}),
-                  Known::yes) == 2);
+  CHECK(index.add({"runs/v1/mixed/b", 100, 2000}, table_of({{"a", "new"}, {"b", "b1"}})) == 2);
+  CHECK(index.add({"runs/v1/mixed/a", 100, 1000}, table_of({{"a", "old"}, {"a", "old, later"}})) == 2);
   const auto versions = index.find(run::id_of_text("a"));
   REQUIRE(versions.size() == 3);
   CHECK(index.batch(versions[0].batch).modified_ns == 2000);
@@ -97,10 +137,10 @@ TEST_CASE("a run is recorded once, whoever stores it") {
   const auto table = table_of({{"a", "1"}, {"b", "2"}});
   CHECK(one.batches_of(ids, table.fingerprints) == std::vector<std::int64_t>{0, 0});
   CHECK(other.batches_of(ids, table.fingerprints) == std::vector<std::int64_t>{0, 0});
-  CHECK(one.add({"runs/v1/mixed/x", 1, 1}, table, Known::yes) == 2);
+  CHECK(one.add({"runs/v1/mixed/x", 1, 1}, table) == 2);
   // The other looked before the first one added; its batch is cut differently.
-  CHECK(other.add({"runs/v1/mixed/y", 1, 2}, table_of({{"b", "2"}, {"c", "3"}}), Known::yes) == 1);
-  CHECK(other.add({"runs/v1/mixed/y", 1, 2}, table_of({{"b", "2"}, {"c", "3"}}), Known::yes) == 0);
+  CHECK(other.add({"runs/v1/mixed/y", 1, 2}, table_of({{"b", "2"}, {"c", "3"}})) == 1);
+  CHECK(other.add({"runs/v1/mixed/y", 1, 2}, table_of({{"b", "2"}, {"c", "3"}})) == 0);
   CHECK(one.status().runs == 3);
   CHECK(one.status().batches == 2);
   CHECK(one.batches_of(ids, table.fingerprints) == std::vector<std::int64_t>{1, 1});
@@ -109,18 +149,18 @@ TEST_CASE("a run is recorded once, whoever stores it") {
 TEST_CASE("a run is as old as its oldest copy, in whatever order an index hears of them") {
   const tests::TemporaryDirectory directory;
   index::Index index = open(directory / "i.sqlite");
-  index.add({"runs/v1/mixed/late", 1, 3000}, table_of({{"x", "1"}}), Known::no);
-  index.add({"runs/v1/mixed/middle", 1, 2000}, table_of({{"x", "2"}}), Known::no);
+  index.add({"runs/v1/mixed/late", 1, 3000}, table_of({{"x", "1"}}));
+  index.add({"runs/v1/mixed/middle", 1, 2000}, table_of({{"x", "2"}}));
   CHECK(index.find(run::id_of_text("x")).front().fingerprint == std::hash<std::string>{}("1"));
-  CHECK(index.add({"runs/v1/mixed/early", 1, 1000}, table_of({{"x", "1"}}), Known::no) == 0);
+  CHECK(index.add({"runs/v1/mixed/early", 1, 1000}, table_of({{"x", "1"}})) == 0);
   CHECK(index.find(run::id_of_text("x")).front().fingerprint == std::hash<std::string>{}("2"));
-  CHECK(index.add({"runs/v1/mixed/twice", 1, 4000}, table_of({{"y", "1"}, {"y", "1"}}), Known::no) == 1);
+  CHECK(index.add({"runs/v1/mixed/twice", 1, 4000}, table_of({{"y", "1"}, {"y", "1"}})) == 1);
 }
 
 TEST_CASE("a rebuild that fails changes nothing") {
   const tests::TemporaryDirectory directory;
   index::Index index = open(directory / "i.sqlite");
-  index.add({"runs/v1/mixed/x", 1, 1}, table_of({{"a", "1"}}), Known::yes);
+  index.add({"runs/v1/mixed/x", 1, 1}, table_of({{"a", "1"}}));
   int calls = 0;
   CHECK_THROWS_AS(index.rebuild([&](index::BatchInfo& batch, run::Table& table) {
     if (++calls == 2) throw base::Error(base::ErrorKind::remote, "the store is gone");
@@ -143,7 +183,7 @@ TEST_CASE("ids that a program counts up do not slow the index down") {
     std::snprintf(id, sizeof id, "00000000-0000-0000-0000-%012x", i);
     runs.emplace_back(id, std::to_string(i));
   }
-  index.add({"runs/v1/mixed/x", 1, 1}, table_of(runs), Known::yes);
+  index.add({"runs/v1/mixed/x", 1, 1}, table_of(runs));
   for (int i = 0; i < 5000; i += 100)
     CHECK(index.find(run::id_of_text(runs[static_cast<std::size_t>(i)].first)).size() == 1);
 }

@@ -30,7 +30,7 @@ run::ReadState input_start() {
 // Reads `text` in pieces that end at `cuts`, carrying over what is not consumed.
 Found read_in_pieces(const std::string& text, const std::vector<std::size_t>& cuts, std::size_t max_run) {
   Found found;
-  run::BlockReader reader(run::IdPolicy::derived, max_run);
+  run::BlockReader reader({}, max_run);
   run::ReadState state = input_start();
   std::string carry;
   std::uint64_t line = 1;

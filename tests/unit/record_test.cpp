@@ -21,7 +21,7 @@ std::unique_ptr<Read> read(const std::string& json, run::IdPolicy policy = run::
   run::JsonScanner scanner;
   const std::string& kept = result->arena.texts.emplace_back(json);
   REQUIRE(scanner.scan(kept).verdict == run::Verdict::valid);
-  result->reason = run::RecordReader(policy).read(kept, scanner.members(), result->arena, result->record);
+  result->reason = run::RecordReader({policy}).read(kept, scanner.members(), result->arena, result->record);
   return result;
 }
 
@@ -88,4 +88,31 @@ TEST_CASE("a UUID is itself in either case, any other text is hashed") {
     CHECK_FALSE(run::parse_uuid(text).has_value());
   }
   CHECK(run::id_of_text("a") != run::id_of_text("b"));
+}
+
+TEST_CASE("scalar entries of the metadata can be searched") {
+  const auto entries_of = [](const std::string& json) {
+    const auto result = read(json);
+    CHECK(result->reason.empty());
+    return std::vector<std::string>(result->arena.metadata.begin(), result->arena.metadata.end());
+  };
+  using Entries = std::vector<std::string>;
+  CHECK(entries_of(R"({"metadata":{"a":"x","n":1.50,"t":true,"f":false,"none":null,"list":[1]}})") ==
+        Entries{"a=x", "n=1.50", "t=true", "f=false"});
+  CHECK(entries_of(R"({"metadata":{"user":{"name":"A\u006en","deep":{"er":"\ud83d\ude00"}},"a.b":""}})") ==
+        Entries{"user.name=Ann", "user.deep.er=\xF0\x9F\x98\x80", "a.b="});
+  CHECK(entries_of(R"({"extra":{"metadata":{"k":"v"}}})") == Entries{"k=v"});
+  CHECK(entries_of(R"({"extra":{"metadata":{"k":"v"}},"metadata":{"own":1}})") == Entries{"own=1"});
+  CHECK(entries_of(R"({"extra":{"metadata":"text"}})").empty());
+  CHECK(entries_of(R"({"metadata":{}})").empty());
+  // Too long, too deep, too many.
+  CHECK(entries_of(R"({"metadata":{"k":")" + std::string(254, 'x') + R"("}})").size() == 1);
+  CHECK(entries_of(R"({"metadata":{"k":")" + std::string(255, 'x') + R"(","next":1}})") == Entries{"next=1"});
+  std::string deep = "1";
+  for (int i = 0; i < 8; ++i) deep = "{\"k\":" + deep + "}";
+  CHECK(entries_of(R"({"metadata":)" + deep + "}").size() == 1);
+  CHECK(entries_of(R"({"metadata":{"k":)" + deep + "}}").empty());
+  std::string many = "{";
+  for (int i = 0; i < 40; ++i) many += (i == 0 ? "\"" : ",\"") + std::to_string(i) + "\":0";
+  CHECK(entries_of(R"({"metadata":)" + many + "}}").size() == 32);
 }

@@ -1,0 +1,145 @@
+#include "flow/frame_reader.hpp"
+
+#include <fmt/format.h>
+
+#include <optional>
+
+#include "base/error.hpp"
+#include "batch/frame.hpp"
+
+namespace runctl::flow {
+
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+// Frames that lie no further apart are read in one range: the bytes between cost less than a request.
+constexpr std::uint64_t k_range_gap = 64U << 10;
+constexpr std::uint64_t k_range_max = 4U << 20;
+
+// Positions of frames that one range covers.
+struct PlannedRange {
+  store::Range range;
+  std::vector<std::size_t> frames;
+};
+
+bool is_broken(const Error& error) {
+  return error.kind() == ErrorKind::corrupt || error.kind() == ErrorKind::not_found;
+}
+
+std::string_view stored_in(const std::string& bytes, const store::Range& range, const run::Frame& frame) {
+  return std::string_view(bytes).substr(frame.offset - range.offset, frame.stored);
+}
+
+}  // namespace
+
+// From the cache to the sink; false where it is not there.
+bool FrameReader::read_cached(const std::string& key, const run::Frame& frame, std::size_t which,
+                              const Sink& sink) {
+  if (cache_ == nullptr) return false;
+  const auto stored = cache_->find(key, frame.offset, frame.stored);
+  if (!stored) return false;
+  std::string raw;
+  try {
+    raw = batch::decompress_frame(*stored, frame.raw);
+  } catch (const Error&) {
+    cache_->reject(key, frame.offset, frame.stored);
+    return false;
+  }
+  sink(which, raw);
+  return true;
+}
+
+// What the store gave, decompressed; what is whole is kept.
+std::string FrameReader::unpack(const std::string& key, const run::Frame& frame, std::string_view stored) {
+  std::string raw;
+  try {
+    raw = batch::decompress_frame(stored, frame.raw);
+  } catch (const Error& error) {
+    throw Error(error.kind(), fmt::format("{}: {}", key, error.what()));
+  }
+  if (cache_ != nullptr) cache_->keep(key, frame.offset, stored);
+  return raw;
+}
+
+void FrameReader::read(std::span<const FramePlace> places, const Sink& sink, const Failure& failed) {
+  std::vector<PlannedRange> plan;
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    const auto& [key, frame] = places[i];
+    if (read_cached(key, frame, i, sink)) continue;
+    const std::uint64_t end = frame.offset + frame.stored;
+    const bool near = !plan.empty() && plan.back().range.key == key &&
+                      frame.offset <= plan.back().range.offset + plan.back().range.length + k_range_gap &&
+                      end - plan.back().range.offset <= k_range_max;
+    if (!near) plan.push_back({{key, frame.offset, 0}, {}});
+    plan.back().range.length = end - plan.back().range.offset;
+    plan.back().frames.push_back(i);
+  }
+  std::vector<store::Range> ranges;
+  for (const PlannedRange& planned : plan) ranges.push_back(planned.range);
+  const auto use = [&](std::size_t range, const std::string& bytes) {
+    for (const std::size_t i : plan[range].frames) {
+      std::string raw;
+      try {
+        raw = unpack(places[i].key, places[i].frame, stored_in(bytes, ranges[range], places[i].frame));
+      } catch (const Error& error) {
+        failed(i, error.what());
+        continue;
+      }
+      sink(i, raw);
+    }
+  };
+  if (ranges.empty()) return;
+  read_ranges(ranges, use, [&](std::size_t range, const std::string& why) {
+    for (const std::size_t i : plan[range].frames) failed(i, why);
+  });
+}
+
+// All ranges at once; where one is broken, one by one, to tell the good from the bad.
+void FrameReader::read_ranges(const std::vector<store::Range>& ranges, const RangeBytes& sink,
+                              const Failure& failed) {
+  std::vector<bool> done(ranges.size(), false);
+  try {
+    store_.read(ranges, [&](std::size_t which, const std::string& bytes) {
+      sink(which, bytes);
+      done[which] = true;
+    });
+    return;
+  } catch (const Error& error) {
+    if (!is_broken(error)) throw;
+  }
+  for (std::size_t i = 0; i < ranges.size(); ++i) {
+    if (done[i]) continue;
+    try {
+      store_.read({&ranges[i], 1}, [&](std::size_t, const std::string& bytes) { sink(i, bytes); });
+    } catch (const Error& error) {
+      if (!is_broken(error)) throw;
+      failed(i, error.what());
+    }
+  }
+}
+
+void FrameReader::read_in_order(const std::string& key, std::span<const run::Frame> frames,
+                                const Sink& sink) {
+  for (std::size_t begin = 0; begin < frames.size();) {
+    if (read_cached(key, frames[begin], begin, sink)) {
+      ++begin;
+      continue;
+    }
+    // As many as may be, up to one that the cache has, are one range.
+    store::Range range{key, frames[begin].offset, frames[begin].stored};
+    std::size_t end = begin + 1;
+    while (end < frames.size() && range.length + frames[end].stored <= k_range_max &&
+           (cache_ == nullptr || !cache_->contains(key, frames[end].offset, frames[end].stored)))
+      range.length += frames[end++].stored;
+    store_.read({&range, 1}, [&](std::size_t, const std::string& bytes) {
+      for (std::size_t i = begin; i < end; ++i)
+        sink(i, unpack(key, frames[i], stored_in(bytes, range, frames[i])));
+    });
+    if (cache_ != nullptr) cache_->count_misses(end - begin - 1);  // the first was looked for
+    begin = end;
+  }
+}
+
+}  // namespace runctl::flow

@@ -1,0 +1,28 @@
+#include "index/terms.hpp"
+
+#include <string>
+
+#include "base/hash.hpp"
+#include "base/time.hpp"
+
+namespace runctl::index {
+
+std::uint64_t term_key(TermKind kind, std::string_view text) {
+  std::string term(1, static_cast<char>(kind));
+  term += text;
+  return base::xxh3_64(term);
+}
+
+std::uint64_t id_key(const run::Id& id) {
+  const std::uint64_t hash = base::xxh3_64(bytes_of(id));
+  const auto milliseconds = run::uuid_v7_milliseconds(id);
+  if (!milliseconds) return hash;
+  return (static_cast<std::uint64_t>(*milliseconds) << 16) | (hash & 0xFFFF);
+}
+
+std::uint64_t order_of(std::int64_t start) {
+  if (start == base::k_no_time) return 0;
+  return static_cast<std::uint64_t>(start) ^ (std::uint64_t{1} << 63);  // k_no_time alone would give 0
+}
+
+}  // namespace runctl::index
