@@ -34,8 +34,8 @@ run::Id random_id(std::mt19937_64& random, bool time_ordered, std::int64_t start
   return id;
 }
 
-// Runs number `first` and on. Traces of eight: a root and its children; every hundredth run has an error, every
-// second one of a thousand users.
+// Runs number `first` and on. Traces of eight: a root and its children; every hundredth run has an error,
+// every second one of a thousand users.
 run::Table make_batch(std::mt19937_64& random, bool time_ordered, std::size_t first, std::size_t count) {
   run::Table table;
   run::Id root;
