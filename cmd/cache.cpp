@@ -261,8 +261,8 @@ class WarmCommand {
 
 void add_clean(Program& program, CLI::App& cache) {
   auto options = std::make_shared<CleanOptions>();
-  CLI::App* const command =
-      cache.add_subcommand("clean", "Bring the cache within its limits, the least recently used entries first");
+  CLI::App* const command = cache.add_subcommand(
+      "clean", "Bring the cache within its limits, the least recently used entries first");
   command->add_option("--max-size", options->max_size, "What it may take on disk, instead of --cache-size")
       ->type_name("SIZE");
   command
@@ -270,8 +270,9 @@ void add_clean(Program& program, CLI::App& cache) {
                    "Remove what was not used for so long (7d, 12h), instead of --cache-max-age")
       ->type_name("AGE");
   command->add_flag("--dry-run", options->dry_run, "Tell what would be removed, remove nothing");
-  command->callback(
-      [&program, options] { program.run = [&program, options] { return clean(program.globals, *options); }; });
+  command->callback([&program, options] {
+    program.run = [&program, options] { return clean(program.globals, *options); };
+  });
 }
 
 void add_warm(Program& program, CLI::App& cache) {
@@ -301,8 +302,9 @@ void add_cache(Program& program) {
       program.app.add_subcommand("cache", "What was read from the store and is kept on the local disk");
   command->require_subcommand(1);
   const auto add = [&](const char* name, const char* what, int (*run)(const GlobalFlags&)) {
-    command->add_subcommand(name, what)->callback(
-        [&program, run] { program.run = [&program, run] { return run(program.globals); }; });
+    command->add_subcommand(name, what)->callback([&program, run] {
+      program.run = [&program, run] { return run(program.globals); };
+    });
   };
   add("stats", "Tell what the cache holds, and how often it helped", stats);
   add_clean(program, *command);

@@ -42,30 +42,33 @@ std::uint64_t size_of(const Setting& setting) {
     const std::string& unit = amount->unit;
     const std::size_t power = unit.empty() ? 0 : k_units.find(unit.front());
     const std::string_view behind = unit.empty() ? "" : std::string_view(unit).substr(1);
-    const bool known =
-        power != std::string_view::npos && (behind.empty() || (power > 0 && (behind == "b" || behind == "ib")));
-    const auto bytes =
-        known ? times(amount->number, std::uint64_t{1} << (10 * power), std::numeric_limits<std::int64_t>::max())
-              : std::nullopt;
+    const bool known = power != std::string_view::npos &&
+                       (behind.empty() || (power > 0 && (behind == "b" || behind == "ib")));
+    const auto bytes = known ? times(amount->number, std::uint64_t{1} << (10 * power),
+                                     std::numeric_limits<std::int64_t>::max())
+                             : std::nullopt;
     if (bytes) return *bytes;
   }
-  throw base::Error(
-      base::ErrorKind::usage,
-      fmt::format("{}: \"{}\" is no size; give one as 500M, 1GiB or a number of bytes", setting.source,
-                  setting.value));
+  throw base::Error(base::ErrorKind::usage,
+                    fmt::format("{}: \"{}\" is no size; give one as 500M, 1GiB or a number of bytes",
+                                setting.source, setting.value));
 }
 
 std::int64_t age_of(const Setting& setting) {
   if (const auto amount = amount_of(setting.value)) {
     const std::string& unit = amount->unit;
-    const std::uint64_t seconds = unit == "s" ? 1 : unit == "m" ? 60 : unit == "h" ? 3600 : unit == "d" ? 86'400 : 0;
+    const std::uint64_t seconds = unit == "s"   ? 1
+                                  : unit == "m" ? 60
+                                  : unit == "h" ? 3600
+                                  : unit == "d" ? 86'400
+                                                : 0;
     constexpr std::uint64_t k_century = std::uint64_t{36'525} * 86'400 * 1'000'000;
     const auto age = seconds == 0 ? std::nullopt : times(amount->number, seconds * 1'000'000, k_century);
     if (age) return static_cast<std::int64_t>(*age);
   }
-  throw base::Error(base::ErrorKind::usage,
-                    fmt::format("{}: \"{}\" is no age; give one as 7d, 12h, 30m or 90s", setting.source,
-                                setting.value));
+  throw base::Error(
+      base::ErrorKind::usage,
+      fmt::format("{}: \"{}\" is no age; give one as 7d, 12h, 30m or 90s", setting.source, setting.value));
 }
 
 }  // namespace runctl::cmd

@@ -153,7 +153,8 @@ CleanReport clean(const std::string& path, const Limits& limits, DryRun dry_run,
     }
     lock.save();
     report.bytes = total_bytes(*directory, lock);
-    report.finished = std::chrono::steady_clock::now() < deadline || begin + k_removed_at_once >= victims.size();
+    report.finished =
+        std::chrono::steady_clock::now() < deadline || begin + k_removed_at_once >= victims.size();
   }
   report.entries = 0;
   if (const auto usage = read_usage(directory->descriptor())) {

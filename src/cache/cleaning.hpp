@@ -24,9 +24,9 @@ std::vector<Entry> measure(const Directory& directory, UsageLock& lock, unsigned
 // Removes an entry and notes that down; false where it is gone already or cannot be removed.
 bool remove_entry(const Directory& directory, UsageLock& lock, const Entry& entry);
 
-// Lets `needed` bytes more fit into the limits, if that can be: some of the least recently used entries go, and
-// a few more than need be, so that not every call has to look for them. Looks at a few thousand entries at
-// most, however many there are.
+// Lets `needed` bytes more fit into the limits, if that can be: some of the least recently used entries go,
+// and a few more than need be, so that not every call has to look for them. Looks at a few thousand entries
+// at most, however many there are.
 bool make_room(const Directory& directory, UsageLock& lock, std::uint64_t needed, const Limits& limits);
 
 struct CleanReport {
@@ -39,9 +39,9 @@ struct CleanReport {
 
 enum class DryRun { no, yes };
 
-// Brings the whole cache at `path` within the limits, the least recently used entries first. Others may use the
-// cache meanwhile: the lock is held for one shard or a few dozen entries at a time, and what was used since it
-// was looked at stays. Throws base::Error(io).
+// Brings the whole cache at `path` within the limits, the least recently used entries first. Others may use
+// the cache meanwhile: the lock is held for one shard or a few dozen entries at a time, and what was used
+// since it was looked at stays. Throws base::Error(io).
 CleanReport clean(const std::string& path, const Limits& limits, DryRun dry_run, std::chrono::seconds time);
 
 // The lock, for a command that is nothing without it. Throws base::Error(io) where others hold it for long.

@@ -16,16 +16,16 @@ enum class Make { no, yes };
 
 // What lies in one shard.
 struct Listing {
-  std::vector<Entry> entries;           // whatever has an entry's name
-  std::vector<std::string> leftovers;   // half-written files older than an hour: of writers that were killed
-  std::uint64_t bytes = 0;              // on disk, of the directory and all that is in it
+  std::vector<Entry> entries;          // whatever has an entry's name
+  std::vector<std::string> leftovers;  // half-written files older than an hour: of writers that were killed
+  std::uint64_t bytes = 0;             // on disk, of the directory and all that is in it
 };
 
 // Files are opened below descriptors that follow no link, so that nothing leads out of the cache.
 class Directory {
  public:
-  // With Make::no absent where there is no cache yet. Throws base::Error(io) where it cannot be made, cannot be
-  // entered, belongs to another user, or others may write into it.
+  // With Make::no absent where there is no cache yet. Throws base::Error(io) where it cannot be made, cannot
+  // be entered, belongs to another user, or others may write into it.
   static std::optional<Directory> open(const std::string& path, Make make);
 
   [[nodiscard]] int descriptor() const { return root_.get(); }

@@ -35,8 +35,8 @@ bool exists(int directory, const std::string& name) {
   return ::faccessat(directory, name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-// A file that gets its name when it is whole, and is gone otherwise. It is not made durable: after a power cut
-// it may be empty, which its checksum tells.
+// A file that gets its name when it is whole, and is gone otherwise. It is not made durable: after a power
+// cut it may be empty, which its checksum tells.
 class NewFile {
  public:
   NewFile(int directory, const std::string& name) : directory_(directory) {

@@ -26,8 +26,8 @@ class FrameCache {
   FrameCache(const FrameCache&) = delete;
   FrameCache& operator=(const FrameCache&) = delete;
 
-  // The compressed frame at `offset` of the batch `key`, exactly as keep() was given it; absent where it is not
-  // here. What is there instead of it, cut, changed, linked or foreign, is removed.
+  // The compressed frame at `offset` of the batch `key`, exactly as keep() was given it; absent where it is
+  // not here. What is there instead of it, cut, changed, linked or foreign, is removed.
   std::optional<std::string> find(const std::string& key, std::uint64_t offset, std::uint64_t length);
 
   // Whether find() is likely to find it; counts nothing.

@@ -1,5 +1,5 @@
-// What a person asks of the cache as a whole. All throw base::Error(io) where its directory fails; where there
-// is no cache yet, there is nothing in it.
+// What a person asks of the cache as a whole. All throw base::Error(io) where its directory fails; where
+// there is no cache yet, there is nothing in it.
 #pragma once
 
 #include <cstdint>
@@ -10,11 +10,11 @@ namespace runctl::cache {
 
 struct Stats {
   std::uint64_t entries = 0;
-  std::uint64_t bytes = 0;  // on disk, of everything in the cache's directory
-  std::uint64_t hits = 0;   // frames that were found in the cache, and
-  std::uint64_t misses = 0;             // that were not, since
-  std::int64_t counted_since_ns = 0;    // 1970; 0 where nothing was counted
-  std::int64_t oldest_use_ns = 0;       // last use of the least recently used entry; 0 where there is none
+  std::uint64_t bytes = 0;            // on disk, of everything in the cache's directory
+  std::uint64_t hits = 0;             // frames that were found in the cache, and
+  std::uint64_t misses = 0;           // that were not, since
+  std::int64_t counted_since_ns = 0;  // 1970; 0 where nothing was counted
+  std::int64_t oldest_use_ns = 0;     // last use of the least recently used entry; 0 where there is none
 };
 
 // Measures the files; changes nothing.

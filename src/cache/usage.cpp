@@ -90,8 +90,7 @@ void UsageLock::save() {
   const ssize_t written = ::pwrite(file_.get(), bytes.data(), bytes.size(), 0);
   if (written != static_cast<ssize_t>(bytes.size())) base::throw_errno(k_name, written < 0 ? errno : ENOSPC);
   // What was there before and made no sense may have been longer.
-  if (unknown_ && ::ftruncate(file_.get(), static_cast<off_t>(k_size)) != 0)
-    base::throw_errno(k_name, errno);
+  if (unknown_ && ::ftruncate(file_.get(), static_cast<off_t>(k_size)) != 0) base::throw_errno(k_name, errno);
   unknown_ = false;
 }
 

@@ -25,8 +25,8 @@ struct Usage {
   [[nodiscard]] std::uint64_t bytes() const;
 };
 
-// The right to change the cache: whoever adds or removes entries, or counts, holds it, for as long as it takes
-// to handle one entry or one shard. Readers need it not. Released by the destructor.
+// The right to change the cache: whoever adds or removes entries, or counts, holds it, for as long as it
+// takes to handle one entry or one shard. Readers need it not. Released by the destructor.
 class UsageLock {
  public:
   // Waits at most `patience`, lest a process that was stopped stops all others; absent where that was not
@@ -34,7 +34,8 @@ class UsageLock {
   static std::optional<UsageLock> acquire(int directory, std::chrono::milliseconds patience);
 
   Usage usage;
-  // The file was not there, or did not make sense: `usage` is empty, and what the shards take must be measured.
+  // The file was not there, or did not make sense: `usage` is empty, and what the shards take must be
+  // measured.
   [[nodiscard]] bool unknown() const { return unknown_; }
   // Writes `usage`. Throws base::Error(io).
   void save();

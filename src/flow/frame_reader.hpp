@@ -20,8 +20,8 @@ struct FramePlace {
   run::Frame frame;
 };
 
-// Plans the requests: frames that lie near each other are read in one range. The frame, not the range, is what
-// the cache keeps, for the same frame is read in other company the next time.
+// Plans the requests: frames that lie near each other are read in one range. The frame, not the range, is
+// what the cache keeps, for the same frame is read in other company the next time.
 class FrameReader {
  public:
   // `cache` may be null; it must not be shared with another thread.
@@ -31,8 +31,8 @@ class FrameReader {
   using Failure = std::function<void(std::size_t which, const std::string& why)>;
 
   // Gives each frame's content, decompressed and checked, with its position in `places`, in any order; or why
-  // it cannot be had, naming the batch: absent, short or broken. `places` ascend by key and offset. All that is
-  // not in the cache is asked of the store at once. Throws base::Error where the store fails.
+  // it cannot be had, naming the batch: absent, short or broken. `places` ascend by key and offset. All that
+  // is not in the cache is asked of the store at once. Throws base::Error where the store fails.
   void read(std::span<const FramePlace> places, const Sink& sink, const Failure& failed);
 
   // The frames of one batch, which lie one behind the other, in order and a few MiB at a time; the first that

@@ -19,8 +19,8 @@ struct WarmReport {
   std::uint64_t broken = 0;   // frames that cannot be had
 };
 
-// Reads the frames of these runs that the cache does not have, a window of them at a time; `broken` is told of
-// those that cannot be had. Throws base::Error where store or index fail.
+// Reads the frames of these runs that the cache does not have, a window of them at a time; `broken` is told
+// of those that cannot be had. Throws base::Error where store or index fail.
 WarmReport warm(FrameReader& frames, cache::FrameCache& cache, index::Index& index,
                 std::span<const index::Location> locations,
                 const std::function<void(const std::string& why)>& broken);
