@@ -10,8 +10,8 @@ namespace runctl::index {
 
 namespace {
 
-// A block with its row of the table fills one page of 8 KiB.
-constexpr std::size_t k_block_bytes = 8100;
+// A look-up decodes one block of each segment; four with their rows of the table fill a page of 8 KiB.
+constexpr std::size_t k_block_bytes = 2016;
 // One entry takes no more: four numbers of up to ten bytes.
 constexpr std::size_t k_entry_max = 40;
 // As many segments of a level become one of the next.

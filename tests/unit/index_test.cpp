@@ -64,7 +64,7 @@ TEST_CASE("postings are found in any number of segments") {
   CHECK(database.number("SELECT max(level) FROM segment") == 2);
   CHECK(database.number("SELECT count(*) FROM segment") <= 21);
   CHECK(database.number("SELECT count(*) FROM block") == database.number("SELECT count(*) FROM place"));
-  CHECK(database.number("SELECT max(length(entries)) FROM block") <= 8100);
+  CHECK(database.number("SELECT max(length(entries)) FROM block") <= 2016);
   postings.load_filters();
   for (auto& [key, rows] : model) {
     std::vector<std::uint32_t> found;
