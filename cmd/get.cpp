@@ -15,6 +15,8 @@
 #include "run/json.hpp"
 #include "session.hpp"
 #include "sync.hpp"
+#include "terminal.hpp"
+#include "tree.hpp"
 
 namespace runctl::cmd {
 
@@ -31,6 +33,8 @@ struct Options {
   bool pretty = false;
   bool all_versions = false;
   bool no_sync = false;
+  std::string format = "json";  // or "tree"
+  bool all_runs = false;
 };
 
 class GetCommand {
@@ -51,7 +55,10 @@ class GetCommand {
     flow::Fetcher fetcher(session_.frames(), *index_, {options_.fields, options_.all_versions}, events());
     if (!options_.trace.empty()) {
       if (index_->find_trace(run::id_of_text(options_.trace)).empty()) sync({});
-      fetcher.get_trace(options_.trace);
+      if (options_.format == "tree")
+        draw(options_.trace);
+      else
+        fetcher.get_trace(options_.trace);
     }
     std::vector<std::string> ids;
     for (const std::string& id : options_.ids) {
@@ -112,6 +119,25 @@ class GetCommand {
       }
     }
     if (!index_) index_ = session_.index_for_reading();
+  }
+
+  // What the index knows is enough: no run is read.
+  void draw(const std::string& trace) {
+    index::Query query;
+    query.trace = run::id_of_text(trace);
+    query.limit = 0;
+    std::vector<run::Facts> runs;
+    index_->search(query, [&runs](const index::Hit& hit) { runs.push_back(hit.facts); });
+    if (runs.empty()) {
+      events().not_found(trace);
+      return;
+    }
+    Screen screen = screen_of_stdout(session_.settings().color);
+    if (out_.is_elsewhere()) {
+      screen.terminal = false;
+      screen.color = session_.settings().color == When::always;
+    }
+    out_.write(draw_trace(runs, trace, options_.all_runs ? Collapse::no : Collapse::yes, screen));
   }
 
   // On standard error: standard output holds the runs and nothing else.
@@ -182,6 +208,20 @@ class GetCommand {
   bool all_whole_ = true;
 };
 
+void check_format(const Options& options) {
+  const auto fail = [](const std::string& why) { throw base::Error(base::ErrorKind::usage, "get: " + why); };
+  if (options.format == "json") {
+    if (options.all_runs) fail("--all-runs is for --format tree");
+    return;
+  }
+  if (options.format != "tree") fail("--format \"" + options.format + "\": it is json or tree");
+  if (options.trace.empty()) fail("--format tree draws a trace; name it with --trace ID");
+  if (!options.ids.empty())
+    fail("--format tree draws one trace, and no other runs; leave out \"" + options.ids.front() + "\"");
+  if (!options.fields.empty() || options.pretty)
+    fail("--format tree prints no JSON; leave out --field and --pretty");
+}
+
 }  // namespace
 
 void add_get(Program& program) {
@@ -198,6 +238,12 @@ void add_get(Program& program) {
       ->take_all();
   command->add_option("--trace", options->trace, "Print all runs of this trace, by start time")
       ->type_name("ID");
+  command
+      ->add_option("--format", options->format,
+                   "json, or tree: with --trace, a drawing of its runs for a person")
+      ->type_name("FORMAT");
+  command->add_flag("--all-runs", options->all_runs,
+                    "In a tree, give runs that are alike a line each, however many they are");
   command->add_flag("--all-versions", options->all_versions,
                     "Print every stored version of a run, the latest first");
   command->add_flag("--no-sync", options->no_sync,
@@ -207,6 +253,7 @@ void add_get(Program& program) {
       ->type_name("FILE");
   command->callback([&program, options] {
     program.run = [&program, options] {
+      check_format(*options);
       if (options->ids.empty() && options->trace.empty()) {
         throw base::Error(base::ErrorKind::usage,
                           "get: name at least one ID, or - to read them, or --trace ID");

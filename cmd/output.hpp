@@ -36,6 +36,9 @@ class DataOutput {
   // is, and a link is followed.
   explicit DataOutput(const std::string& path);
 
+  // Whether it is not standard output.
+  [[nodiscard]] bool is_elsewhere() const { return device_ || file_; }
+
   void write(std::string_view bytes);
   // Must be called at the end; throws base::Error(io) where not everything could be written.
   void finish();

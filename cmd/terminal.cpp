@@ -26,12 +26,19 @@ std::string_view variable(const char* name) {
   return value == nullptr ? std::string_view{} : std::string_view(value);
 }
 
-std::size_t terminal_width() {
+// 0 where it is no terminal, or one that does not know.
+std::size_t width_of_terminal(int descriptor) {
   winsize size{};
-  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
-  const std::string columns(variable("COLUMNS"));
-  const std::size_t wanted = std::strtoul(columns.c_str(), nullptr, 10);
-  return wanted > 0 && wanted <= 10'000 ? wanted : 80;
+  return ::ioctl(descriptor, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+std::size_t screen_width() {
+  if (const std::size_t width = width_of_terminal(STDOUT_FILENO); width > 0) return width;
+  const std::size_t columns = std::strtoul(std::string(variable("COLUMNS")).c_str(), nullptr, 10);
+  if (columns > 0 && columns <= 10'000) return columns;
+  // In front of a pager, standard error is still the terminal.
+  if (const std::size_t width = width_of_terminal(STDERR_FILENO); width > 0) return width;
+  return 80;
 }
 
 // Makes the C library's character properties those of Unicode for one scope, whatever the user's locale.
@@ -155,7 +162,7 @@ class Walk {
 Screen screen_of_stdout(When color) {
   Screen screen;
   screen.terminal = ::isatty(STDOUT_FILENO) == 1;
-  screen.width = terminal_width();
+  screen.width = screen_width();
   screen.color = color == When::always || (color == When::automatic && screen.terminal);
   screen.unicode = is_utf8_locale(variable("LC_ALL"), variable("LC_CTYPE"), variable("LANG"));
   return screen;

@@ -23,8 +23,9 @@ struct Screen {
   bool unicode = true;  // line-drawing and foreign characters; ASCII alone otherwise
 };
 
-// That of standard output: its width, else $COLUMNS, else 80 columns; in colour where `color` asks for it, or
-// leaves it open and this is a terminal; unicode where the locale's character set is UTF-8.
+// That of standard output: its width, else $COLUMNS, else that of standard error's terminal, else 80 columns;
+// in colour where `color` asks for it, or leaves it open and this is a terminal; unicode where the locale's
+// character set is UTF-8.
 Screen screen_of_stdout(When color);
 
 // Whether the locale that the variables LC_ALL, LC_CTYPE and LANG name, in this order of precedence, has the

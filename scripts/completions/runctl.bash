@@ -55,7 +55,7 @@ _runctl() {
   case $command in
     ingest) own="--rejects --on-error --expect-count --dry-run --print-ids --new-ids --no-sync --batch-bytes --max-run-bytes
                  --level --jobs" ;;
-    get) own="--field --trace --all-versions --no-sync --pretty --output" ;;
+    get) own="--field --trace --format --all-runs --all-versions --no-sync --pretty --output" ;;
     index) [[ $subcommand != sync ]] || own="--since" ;;
     doctor) own="--clear-leftovers" ;;
   esac

@@ -50,7 +50,7 @@ def source_of(page: str) -> str:
     """A page without its escapes and font changes, one macro a line."""
     text = (MAN / page).read_text()
     text = re.sub(r"\\f[BIRP]", "", text)
-    return text.replace("\\-", "-").replace("\\(dq", '"').replace("\\e", "\\")
+    return text.replace("\\-", "-").replace("\\(dq", '"').replace("\\(ga", "`").replace("\\e", "\\")
 
 
 def section_of(page: str, title: str) -> str:
