@@ -22,6 +22,8 @@ namespace {
 
 // Runs are printed, and fetched, so many at a time.
 constexpr std::size_t k_page = 1000;
+// More than an index holds. Without a limit, the parser would take -1 for the greatest number.
+constexpr std::size_t k_most_runs = 0xFFFFFFFF;
 
 struct Options {
   Filters filters;
@@ -213,7 +215,9 @@ void add_search(Program& program) {
   const auto options = std::make_shared<Options>();
   CLI::App* const command = program.app.add_subcommand("search", "Find runs in the index");
   add_filters(*command, options->filters);
-  command->add_option("--limit", options->limit, "Print at most so many runs (50; 0: all)")->type_name("N");
+  command->add_option("--limit", options->limit, "Print at most so many runs (50; 0: all)")
+      ->check(unnamed(CLI::Range(std::size_t{0}, k_most_runs)))
+      ->type_name("N");
   command->add_option("--order", options->order, "newest (the default) or oldest first, by start time")
       ->check(unnamed(CLI::IsMember({"newest", "oldest"})))
       ->type_name("ORDER");

@@ -163,7 +163,8 @@ class Search {
   std::int64_t count() {
     if (nothing_) return 0;
     // The number of entries of one term follows from where they begin and end.
-    if (terms_.size() <= 1 && names_.empty() && !query_.trace && !needs_row() && !rows_.has_old()) {
+    const bool one_term = terms_.size() <= 1 && names_.empty() && !query_.trace;
+    if (one_term && !query_.after && !needs_row() && !rows_.has_old()) {
       return entries_of(terms_.empty() ? term_key(TermKind::all, "") : terms_.front());
     }
     std::int64_t found = 0;
