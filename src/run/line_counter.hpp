@@ -14,8 +14,8 @@ class LineCounter {
   LineCounter(std::string_view text, std::size_t begin, std::uint64_t column)
       : text_(text), counted_to_(begin), line_begin_(begin), column_(column) {}
 
-  // Newlines before `offset`. Offsets must not lie before the ones asked for earlier by more than the line they
-  // are on: counting goes forward only.
+  // Newlines before `offset`. Offsets must not lie before the ones asked for earlier by more than the line
+  // they are on: counting goes forward only.
   std::uint64_t line_at(std::size_t offset) {
     while (counted_to_ < offset) {
       const void* const found = std::memchr(text_.data() + counted_to_, '\n', offset - counted_to_);
