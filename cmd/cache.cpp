@@ -156,9 +156,7 @@ class WarmCommand {
 
   int run() {
     if (session_.cache() == nullptr)
-      throw base::Error(base::ErrorKind::usage,
-                        session_.store().url() +
-                            ": its cache is off; --cache-dir turns it on, --no-cache and --cache-size 0 off");
+      throw base::Error(base::ErrorKind::usage, session_.store().url() + ": the cache is off: " + why_off());
     index_ = session_.index_for_reading();
     if (!index_) sync();
     if (!options_.trace.empty()) warm_trace();
@@ -187,6 +185,13 @@ class WarmCommand {
     sync_index(session_, index, {});
     synced_ = true;
     if (!index_) index_ = session_.index_for_reading();
+  }
+
+  [[nodiscard]] std::string why_off() const {
+    const CacheSettings& cache = session_.settings().cache;
+    if (cache.refused) return "--no-cache says so";
+    if (cache.bytes == 0) return "its size is set to 0";
+    return "a directory has one where --cache-dir names it";
   }
 
   void not_found(const std::string& id) {

@@ -21,15 +21,15 @@ _runctl() {
   COMPREPLY=()
 
   local global="--help --store --index --config --endpoint-url --region --profile --addressing-style --ca-bundle
-                --no-sign-request --json --quiet --verbose --color --progress --version"
+                --no-sign-request --cache-dir --cache-size --cache-max-age --no-cache --json --quiet --verbose --color --progress --version"
   case $before in
     --color | --progress) _runctl_words "auto always never" "$current"; return ;;
     --addressing-style) _runctl_words "auto path virtual" "$current"; return ;;
     --on-error) _runctl_words "continue stop" "$current"; return ;;
-    --store) _runctl_files -d "$current"; return ;;
+    --store | --cache-dir) _runctl_files -d "$current"; return ;;
     --index | --config | --ca-bundle | --rejects | --output) _runctl_files -f "$current"; return ;;
     --endpoint-url | --region | --profile | --since | --expect-count | --batch-bytes | --max-run-bytes | --level | \
-      --jobs | --field | --trace) return ;;
+      --jobs | --field | --trace | --cache-size | --cache-max-age | --max-size | --older-than) return ;;
   esac
 
   # The command and its subcommand: the first words that are no flag and no flag's value.
@@ -38,7 +38,7 @@ _runctl() {
     word=${COMP_WORDS[i]}
     case $word in
       --store | --index | --config | --endpoint-url | --region | --profile | --addressing-style | --ca-bundle | \
-        --color | --progress)
+        --cache-dir | --cache-size | --cache-max-age | --color | --progress)
         if [[ ${COMP_WORDS[i+1]} == "=" ]]; then ((i += 2)); else ((i += 1)); fi ;;
       -*) ;;
       *)
@@ -57,6 +57,11 @@ _runctl() {
                  --level --jobs" ;;
     get) own="--field --trace --format --all-runs --all-versions --no-sync --pretty --output" ;;
     index) [[ $subcommand != sync ]] || own="--since" ;;
+    cache)
+      case $subcommand in
+        clean) own="--max-size --older-than --dry-run" ;;
+        warm) own="--trace --no-sync" ;;
+      esac ;;
     doctor) own="--clear-leftovers" ;;
   esac
   if [[ $current == -* ]]; then
@@ -64,8 +69,9 @@ _runctl() {
     return
   fi
   case $command in
-    "") _runctl_words "ingest get index doctor" "$current" ;;
+    "") _runctl_words "ingest get index cache doctor" "$current" ;;
     ingest) _runctl_files -f "$current" ;;
+    cache) [[ -n $subcommand ]] || _runctl_words "stats clean clear verify warm path" "$current" ;;
     index) [[ -n $subcommand ]] || _runctl_words "status sync rebuild" "$current" ;;
   esac
 }

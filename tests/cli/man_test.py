@@ -19,7 +19,7 @@ import harness
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 MAN = PROJECT / "man"
 COMPLETIONS = PROJECT / "scripts" / "completions"
-PAGES = ("runctl.1", "runctl-ingest.1", "runctl-get.1", "runctl-index.1", "runctl-doctor.1", "runctl-batch.5",
+PAGES = ("runctl.1", "runctl-ingest.1", "runctl-get.1", "runctl-index.1", "runctl-cache.1", "runctl-doctor.1", "runctl-batch.5",
          "runctl-config.5")
 # The line before an example that cannot be typed without a bucket: it is typed only where RUNCTL_TEST_S3_ENDPOINT
 # names a server (scripts/s3-server).
@@ -332,7 +332,8 @@ class Completions(ManTest):
         for flag in ("--rejects", "--index", "--config", "--ca-bundle"):
             self.assertEqual(sorted(self.complete("ingest", flag, "some")), both, flag)
         self.assertEqual(sorted(self.complete("get", "--output", "some")), both)
-        self.assertEqual(self.complete("ingest", "--store", "some"), ["some_directory"])
+        for flag in ("--store", "--cache-dir"):
+            self.assertEqual(self.complete("ingest", flag, "some"), ["some_directory"], flag)
         self.assertEqual(self.complete("get", "some"), [])
         self.assertEqual(self.complete("get", "--trace", "some"), [])
 
@@ -379,6 +380,7 @@ class Completions(ManTest):
         flags = self.flags()
         self.assertEqual(complete("runctl "), {words[0] for words in flags if len(words) == 1})
         self.assertEqual(complete("runctl index "), {"status", "sync", "rebuild"})
+        self.assertEqual(complete("runctl cache "), {"stats", "clean", "clear", "verify", "warm", "path"})
         for command in ("ingest", "get", "doctor"):
             wanted = {flag for flag in flags[command,] | flags[()] if flag.startswith("--")}
             self.assertEqual({flag for flag in complete(f"runctl {command} --") if flag.startswith("--")}, wanted)
