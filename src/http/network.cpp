@@ -1,6 +1,5 @@
 #include "http/network.hpp"
 
-#include <curl/curl.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -16,7 +15,7 @@
 #include <thread>
 
 #include "base/error.hpp"
-#include "base/shared_library.hpp"
+#include "http/curl.hpp"
 
 namespace runctl::http {
 
@@ -25,93 +24,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-// libcurl, loaded when the first request is made: linking it costs every process five milliseconds.
-struct Curl {
-  decltype(&curl_global_init) global_init = nullptr;
-  decltype(&curl_easy_init) easy_init = nullptr;
-  decltype(&curl_easy_cleanup) easy_cleanup = nullptr;
-  decltype(&curl_easy_reset) easy_reset = nullptr;
-  decltype(&curl_easy_setopt) setopt = nullptr;
-  decltype(&curl_easy_getinfo) getinfo = nullptr;
-  decltype(&curl_easy_strerror) strerror = nullptr;
-  decltype(&curl_slist_append) slist_append = nullptr;
-  decltype(&curl_slist_free_all) slist_free_all = nullptr;
-  decltype(&curl_multi_init) multi_init = nullptr;
-  decltype(&curl_multi_cleanup) multi_cleanup = nullptr;
-  decltype(&curl_multi_setopt) multi_setopt = nullptr;
-  decltype(&curl_multi_add_handle) multi_add = nullptr;
-  decltype(&curl_multi_remove_handle) multi_remove = nullptr;
-  decltype(&curl_multi_perform) multi_perform = nullptr;
-  decltype(&curl_multi_poll) multi_poll = nullptr;
-  decltype(&curl_multi_wakeup) multi_wakeup = nullptr;
-  decltype(&curl_multi_info_read) multi_info_read = nullptr;
-
-  Curl() {
-    const base::SharedLibrary library("libcurl.so.4", "libcurl4");
-    library.load(global_init, "curl_global_init");
-    library.load(easy_init, "curl_easy_init");
-    library.load(easy_cleanup, "curl_easy_cleanup");
-    library.load(easy_reset, "curl_easy_reset");
-    library.load(setopt, "curl_easy_setopt");
-    library.load(getinfo, "curl_easy_getinfo");
-    library.load(strerror, "curl_easy_strerror");
-    library.load(slist_append, "curl_slist_append");
-    library.load(slist_free_all, "curl_slist_free_all");
-    library.load(multi_init, "curl_multi_init");
-    library.load(multi_cleanup, "curl_multi_cleanup");
-    library.load(multi_setopt, "curl_multi_setopt");
-    library.load(multi_add, "curl_multi_add_handle");
-    library.load(multi_remove, "curl_multi_remove_handle");
-    library.load(multi_perform, "curl_multi_perform");
-    library.load(multi_poll, "curl_multi_poll");
-    library.load(multi_wakeup, "curl_multi_wakeup");
-    library.load(multi_info_read, "curl_multi_info_read");
-    if (global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
-      throw base::Error(base::ErrorKind::io, "libcurl: cannot be initialised");
-    }
-  }
-};
-
-const Curl& curl() {
-  static const Curl loaded;
-  return loaded;
-}
-
 constexpr long k_pooled_connections = 64;
 constexpr long k_buffer = 256 << 10;
 
 // With the authorities as hashed single files, only those that a server's chain needs are read: 9 ms for a
 // first connection instead of the 41 ms that reading Debian's whole bundle takes, and 4 ms for a second.
 constexpr const char* k_hashed_authorities = "/etc/ssl/certs";
-
-Failure failure_of(CURLcode code, std::string_view error_text) {
-  switch (code) {
-    case CURLE_OK:
-      return Failure::none;
-    case CURLE_URL_MALFORMAT:
-      return Failure::bad_url;
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_RESOLVE_PROXY:
-      return Failure::resolve;
-    case CURLE_COULDNT_CONNECT:
-      return Failure::connect;
-    case CURLE_SSL_CONNECT_ERROR:
-      // OpenSSL's word for an answer that is no TLS record; other handshake faults may pass.
-      return error_text.find("wrong version number") != std::string_view::npos ? Failure::no_tls
-                                                                               : Failure::broken;
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CACERT_BADFILE:
-      return Failure::certificate;
-    case CURLE_OPERATION_TIMEDOUT:
-      return Failure::timeout;
-    default:
-      return Failure::broken;
-  }
-}
-
-}  // namespace
-
-namespace {
 
 // A transfer with what libcurl knows of it. Its address is stable while libcurl knows it.
 struct Running {
