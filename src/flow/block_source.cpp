@@ -10,6 +10,8 @@ namespace {
 
 // Large enough that handing blocks between threads costs nothing, small enough that several fit in a cache.
 constexpr std::size_t k_block = 1U << 20;
+// Runs and rejects in a block: more than real input has in its size, and what is kept of them is a few MB.
+constexpr std::size_t k_found = 1U << 14;
 
 run::ReadState input_start() {
   run::ReadState state;
@@ -32,7 +34,7 @@ BlockSource::BlockSource(std::vector<Input> inputs, const Options& options, base
       options_(options),
       pool_(pool),
       pieces_(options.blocks_ahead),
-      reader_(options.id_policy, options.max_run_bytes),
+      reader_(options.id_policy, options.max_run_bytes, k_found),
       state_(input_start()),
       thread_([this] { read_inputs(); }) {}
 
@@ -112,7 +114,7 @@ bool BlockSource::hand_over(Piece piece, std::string text, bool whole_lines) {
     // The task may outlive this object, so it holds all it needs.
     auto task = [options = options_, state = piece.assumed, last = piece.last,
                  shared = std::make_shared<std::string>(std::move(text))] {
-      run::BlockReader reader(options.id_policy, options.max_run_bytes);
+      run::BlockReader reader(options.id_policy, options.max_run_bytes, k_found);
       return parse(reader, std::move(*shared), state, last);
     };
     piece.parsed = pool_.submit(std::move(task));
@@ -122,54 +124,66 @@ bool BlockSource::hand_over(Piece piece, std::string text, bool whole_lines) {
   return pieces_.push(std::move(piece));
 }
 
-std::unique_ptr<ParsedBlock> BlockSource::next() {
+const ParsedBlock* BlockSource::next() {
+  if (given_.block && given_.block->full) {
+    reader_.read(*given_.block, state_, piece_.last);
+    give();
+    return &given_;
+  }
+  given_ = {};  // frees its memory before the next is made
   while (auto piece = pieces_.pop()) {
     if (piece->error) std::rethrow_exception(piece->error);
-    auto block = accept(*piece);
-    if (block) return block;
+    piece_ = std::move(*piece);
+    if (accept()) return &given_;
   }
   return nullptr;
 }
 
-std::unique_ptr<ParsedBlock> BlockSource::accept(Piece& piece) {
-  if (!piece.parsed.valid()) return parse_here(piece);
-  std::unique_ptr<run::Block> block = piece.parsed.get();
-  if (carry_.empty() && state_ == piece.assumed) return give(std::move(block), piece);
+// False where more text is needed first.
+bool BlockSource::accept() {
+  if (!piece_.parsed.valid()) return parse_here();
+  std::unique_ptr<run::Block> block = piece_.parsed.get();
+  if (carry_.empty() && state_ == piece_.assumed) {
+    given_.block = std::move(block);
+    give();
+    return true;
+  }
   // The block started inside a record or an array: what was parsed ahead is worthless, and would be again.
   parse_ahead_ = false;
-  piece.text = std::move(block->text);
-  return parse_here(piece);
+  piece_.text = std::move(block->text);
+  return parse_here();
 }
 
-std::unique_ptr<ParsedBlock> BlockSource::parse_here(Piece& piece) {
-  carry_ += piece.text;
+bool BlockSource::parse_here() {
+  carry_ += piece_.text;
   // A record that did not end in what there was is not tried again before there is twice as much, so
   // that a long one costs no more than reading it twice.
-  if (!piece.last && carry_.size() < 2 * carry_tried_) return nullptr;
-  auto block = parse(reader_, std::move(carry_), state_, piece.last);
-  carry_.clear();
-  return give(std::move(block), piece);
+  if (!piece_.last && carry_.size() < 2 * carry_tried_) return false;
+  given_.block = parse(reader_, std::move(carry_), state_, piece_.last);
+  give();
+  return true;
 }
 
-std::unique_ptr<ParsedBlock> BlockSource::give(std::unique_ptr<run::Block> block, const Piece& piece) {
-  auto parsed = std::make_unique<ParsedBlock>();
-  parsed->input = piece.input;
-  parsed->first_line = line_;
-  parsed->input_ends = piece.last;
-  carry_ = block->text.substr(block->consumed);
+// Completes what is given, and moves the place behind it.
+void BlockSource::give() {
+  run::Block& block = *given_.block;
+  given_.input = piece_.input;
+  given_.first_line = line_;
+  state_ = block.end;
+  line_ += block.lines;
+  carry_.clear();
+  if (block.full) return;
+  given_.input_ends = piece_.last;
+  carry_ = block.text.substr(block.consumed);
   carry_tried_ = carry_.size();
-  state_ = block->end;
-  line_ += block->lines;
-  if (!piece.failure.empty()) {
+  if (!piece_.failure.empty()) {
     run::Reject reject;
-    reject.line = block->lines;
-    reject.reason = piece.failure;
-    reject.position = block->records.size();
-    block->rejects.push_back(std::move(reject));
+    reject.line = block.lines;
+    reject.reason = piece_.failure;
+    reject.position = block.records.size();
+    block.rejects.push_back(std::move(reject));
   }
-  if (piece.last) start_input();
-  parsed->block = std::move(block);
-  return parsed;
+  if (piece_.last) start_input();
 }
 
 void BlockSource::start_input() {

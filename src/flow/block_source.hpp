@@ -39,9 +39,9 @@ class BlockSource {
   BlockSource(const BlockSource&) = delete;
   BlockSource& operator=(const BlockSource&) = delete;
 
-  // The next block; null when all inputs are read. A compressed stream that breaks becomes a reject of the
-  // block that ends its input. Throws what reading threw.
-  std::unique_ptr<ParsedBlock> next();
+  // The next block, which stands until the next call; null when all inputs are read. A compressed stream that
+  // breaks becomes a reject of the block that ends its input. Throws what reading threw.
+  const ParsedBlock* next();
 
   // From any thread: no more is read, as if the inputs ended here.
   void cancel();
@@ -66,9 +66,9 @@ class BlockSource {
   void read_inputs();
   void read_input(std::size_t input);
   bool hand_over(Piece piece, std::string text, bool whole_lines);
-  std::unique_ptr<ParsedBlock> accept(Piece& piece);
-  std::unique_ptr<ParsedBlock> parse_here(Piece& piece);
-  std::unique_ptr<ParsedBlock> give(std::unique_ptr<run::Block> block, const Piece& piece);
+  bool accept();
+  bool parse_here();
+  void give();
   void start_input();
 
   std::vector<Input> inputs_;
@@ -79,6 +79,8 @@ class BlockSource {
   std::atomic<bool> parse_ahead_{true};
 
   // The consumer's place in the current input.
+  Piece piece_;
+  ParsedBlock given_;
   run::BlockReader reader_;
   run::ReadState state_;
   std::string carry_;            // text that is read but not consumed

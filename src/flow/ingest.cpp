@@ -222,7 +222,7 @@ class Pipeline {
                        pool_);
     const InputScope scope(*this, source);
     bool nothing_in_input = true;
-    while (auto parsed = source.next()) {
+    while (const ParsedBlock* const parsed = source.next()) {
       const run::Block& block = *parsed->block;
       nothing_in_input = nothing_in_input && block.records.empty() && block.rejects.empty();
       const bool go_on = take(*parsed);

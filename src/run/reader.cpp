@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "run/line_counter.hpp"
+
 namespace runctl::run {
 
 namespace {
@@ -77,16 +79,26 @@ std::size_t broken_element_end(std::string_view text, std::size_t begin) {
 class BlockReader::Walk {
  public:
   Walk(BlockReader& reader, Block& block, const ReadState& state, bool last)
-      : reader_(reader), block_(block), text_(block.text), state_(state), last_(last) {}
+      : reader_(reader),
+        block_(block),
+        text_(block.text),
+        state_(state),
+        last_(last),
+        at_(block.consumed),
+        lines_(text_, at_, state.column) {}
 
   void run() {
     if (state_.place == Place::input_start && !input_start()) return finish();
-    while (step()) {
+    while (!full() && step()) {
     }
     finish();
   }
 
  private:
+  [[nodiscard]] bool full() const {
+    return block_.records.size() + block_.rejects.size() >= reader_.max_found_;
+  }
+
   // Passes a byte order mark; recognises text that is no UTF-8 at all.
   bool input_start() {
     if (text_.size() < 3 && !last_) return false;
@@ -201,15 +213,14 @@ class BlockReader::Walk {
 
   // Outside of an array a record whose grammar breaks ends with its line. Where it went on for several lines,
   // it is either one line of NDJSON that was cut, and the next line starts a record of its own, or it is
-  // pretty-printed and ends where the next line starts with '{'.
+  // pretty-printed and ends where a line starts with '{'.
   bool broken_line(const Scan& scan) {
     const std::size_t fault = at_ + scan.end;
     std::size_t end = end_of_line(at_);
     if (end == k_none) return text_.size() - fault > k_search ? skip_broken(fault, scan.reason) : false;
     if (fault > end) {
-      const bool cut = end + 1 < text_.size() && text_[end + 1] == '{';
-      if (cut) {
-        reject(end, column_at(end), "invalid JSON: the record is not complete at the end of its line",
+      if (record_starts_at(end + 1)) {
+        reject(end, column_of(end), "invalid JSON: the record is not complete at the end of its line",
                begin_on_line(), end);
         at_ = end;
         return true;
@@ -219,14 +230,26 @@ class BlockReader::Walk {
         return text_.size() - fault > k_search ? skip_broken(fault, scan.reason) : false;
       end = next == k_none ? text_.size() : next;
     }
-    reject(fault, column_at(fault), fmt::format("invalid JSON: {}", scan.reason), begin_on_line(), end);
+    reject(fault, column_of(fault), fmt::format("invalid JSON: {}", scan.reason), begin_on_line(), end);
     at_ = end;
     return true;
   }
 
+  // Whether the line at `begin` starts a record: with its first byte, or, as elements of a pretty-printed
+  // record may stand there too, behind blanks where it holds one whole object and nothing else.
+  bool record_starts_at(std::size_t begin) {
+    const std::size_t first = behind_blanks(begin);
+    if (first == text_.size() || text_[first] != '{') return false;
+    if (first == begin) return true;
+    const std::size_t end = end_of_line(first);
+    if (end == k_none) return false;
+    const Scan scan = reader_.scanner_.scan(std::string_view(text_).substr(first, end - first));
+    return scan.verdict == Verdict::valid && behind_blanks(first + scan.end) == end;
+  }
+
   // The rest of the line is passed over, however long.
   bool skip_broken(std::size_t fault, const char* why) {
-    reject(fault, column_at(fault), fmt::format("invalid JSON: {}", why), begin_on_line(), text_.size());
+    reject(fault, column_of(fault), fmt::format("invalid JSON: {}", why), begin_on_line(), text_.size());
     at_ = text_.size();
     state_.place = Place::skipping_line;
     return true;
@@ -236,7 +259,7 @@ class BlockReader::Walk {
     const std::size_t fault = at_ + scan.end;
     if (text_[at_] == ',' || text_[at_] == ']') {
       // A comma too many, or one in front of the bracket: nothing is lost by it.
-      reject(at_, column_at(at_), "invalid JSON: a value is missing between the elements of the array", at_,
+      reject(at_, column_of(at_), "invalid JSON: a value is missing between the elements of the array", at_,
              at_);
       return enter(text_[at_] == ',' ? Place::array_comma : Place::between);
     }
@@ -246,7 +269,7 @@ class BlockReader::Walk {
       lose_at(fault, fmt::format("invalid JSON: {}; the rest of the array is not read", scan.reason));
       return true;
     }
-    reject(fault, column_at(fault), fmt::format("invalid JSON: {}", scan.reason), at_, end);
+    reject(fault, column_of(fault), fmt::format("invalid JSON: {}", scan.reason), at_, end);
     at_ = end;
     return value_done();
   }
@@ -302,52 +325,35 @@ class BlockReader::Walk {
   void lose(std::string reason) { lose_at(at_, std::move(reason)); }
 
   void lose_at(std::size_t fault, std::string reason) {
-    reject(fault, column_at(fault), std::move(reason), at_, text_.size());
+    reject(fault, column_of(fault), std::move(reason), at_, text_.size());
     at_ = text_.size();
     state_.place = Place::lost;
   }
 
   // What is left behind the last whole record.
   void finish() {
-    if (last_) {
+    block_.full = full();
+    if (last_ && !block_.full) {
       report_nuls();
       const bool array_open = state_.place == Place::array_begin || state_.place == Place::array_comma ||
                               state_.place == Place::array_value;
       if (array_open) lose("the input ends before the array is closed");
     }
     block_.consumed = at_;
-    block_.lines = line_at(at_);
-    state_.column = at_ - line_begin_ + (block_.lines == 0 ? state_.column : 0);
+    block_.lines = lines_.line_at(at_);
+    state_.column = lines_.column_at(at_);
     block_.end = state_;
   }
 
   void reject(std::size_t fault, std::uint64_t column, std::string reason, std::size_t begin,
               std::size_t end) {
-    block_.rejects.push_back({line_at(fault), column, std::move(reason),
+    block_.rejects.push_back({lines_.line_at(fault), column, std::move(reason),
                               std::string_view(text_).substr(begin, end - begin), block_.records.size(),
                               false});
   }
 
-  // Newlines before `offset`. Offsets must not lie before the ones asked for earlier by more than the line
-  // they are on: counting goes forward only.
-  std::uint64_t line_at(std::size_t offset) {
-    while (counted_to_ < offset) {
-      const void* const found = std::memchr(text_.data() + counted_to_, '\n', offset - counted_to_);
-      if (found == nullptr) {
-        counted_to_ = offset;
-        break;
-      }
-      counted_to_ = static_cast<std::size_t>(static_cast<const char*>(found) - text_.data()) + 1;
-      line_begin_ = counted_to_;
-      ++lines_;
-    }
-    return lines_;
-  }
-
-  std::uint64_t column_at(std::size_t offset) {
-    const std::uint64_t line = line_at(offset);
-    return offset - line_begin_ + 1 + (line == 0 ? state_.column : 0);
-  }
+  // For a person: in bytes, from 1.
+  std::uint64_t column_of(std::size_t offset) { return lines_.column_at(offset) + 1; }
 
   // Where the record at `at_` begins if the blanks before it on its line are counted.
   [[nodiscard]] std::size_t begin_on_line() const {
@@ -372,11 +378,9 @@ class BlockReader::Walk {
   const std::string& text_;
   ReadState state_;
   const bool last_;
-  std::size_t at_ = 0;
-  std::size_t gap_ = 0;  // the end of what came before the white space in front of `at_`
-  std::size_t counted_to_ = 0;
-  std::size_t line_begin_ = 0;
-  std::uint64_t lines_ = 0;
+  std::size_t at_;
+  std::size_t gap_ = at_;  // the end of what came before the white space in front of `at_`
+  LineCounter lines_;
 };
 
 void BlockReader::read(Block& block, const ReadState& state, bool last) {

@@ -47,18 +47,22 @@ struct Block {
   Arena arena;
   std::vector<Record> records;
   std::vector<Reject> rejects;
-  std::uint64_t lines = 0;   // newlines in the consumed part
-  std::size_t consumed = 0;  // bytes of `text`; the rest must be read again with more text behind it
-  ReadState end;             // the state behind the consumed part
+  std::uint64_t lines = 0;  // newlines in the part that this reading consumed
+  std::size_t consumed =
+      0;              // bytes of `text`; the rest must be read again, with more text behind it unless full
+  bool full = false;  // reading stopped at the limit of what a block may hold: read on from here
+  ReadState end;      // the state behind the consumed part
 };
 
 class BlockReader {
  public:
-  // Runs of more than `max_run_bytes` are rejected.
-  BlockReader(IdPolicy policy, std::size_t max_run_bytes) : records_(policy), max_run_bytes_(max_run_bytes) {}
+  // Runs of more than `max_run_bytes` are rejected. A block is full with `max_found` records and rejects:
+  // what is kept of a record of two bytes is far larger than it.
+  BlockReader(IdPolicy policy, std::size_t max_run_bytes, std::size_t max_found = std::string::npos)
+      : records_(policy), max_run_bytes_(max_run_bytes), max_found_(max_found) {}
 
-  // Reads block.text, which starts in `state`, and fills the rest of `block`. With `last`, no text follows,
-  // and all of it is consumed.
+  // Reads block.text behind what is consumed of it, where `state` is, and fills the rest of `block` anew.
+  // With `last`, no text follows, and all of it is consumed unless the block is full.
   void read(Block& block, const ReadState& state, bool last);
 
  private:
@@ -66,6 +70,7 @@ class BlockReader {
   JsonScanner scanner_;
   RecordReader records_;
   std::size_t max_run_bytes_;
+  std::size_t max_found_;
 };
 
 }  // namespace runctl::run

@@ -27,10 +27,12 @@ run::ReadState input_start() {
   return state;
 }
 
-// Reads `text` in pieces that end at `cuts`, carrying over what is not consumed.
-Found read_in_pieces(const std::string& text, const std::vector<std::size_t>& cuts, std::size_t max_run) {
+// Reads `text` in pieces that end at `cuts`, carrying over what is not consumed; at most `max_found` at a
+// time.
+Found read_in_pieces(const std::string& text, const std::vector<std::size_t>& cuts, std::size_t max_run,
+                     std::size_t max_found = k_no_limit) {
   Found found;
-  run::BlockReader reader(run::IdPolicy::derived, max_run);
+  run::BlockReader reader(run::IdPolicy::derived, max_run, max_found);
   run::ReadState state = input_start();
   std::string carry;
   std::uint64_t line = 1;
@@ -40,19 +42,22 @@ Found read_in_pieces(const std::string& text, const std::vector<std::size_t>& cu
     run::Block block;
     block.text = carry + text.substr(at, end - at);
     at = end;
-    reader.read(block, state, i == cuts.size());
-    for (const run::Record& record : block.records) found.runs.emplace_back(record.json);
-    for (const run::Reject& reject : block.rejects) {
-      if (reject.continuation) {
-        found.faults.back() += reject.bytes;
-        continue;
+    do {
+      reader.read(block, state, i == cuts.size());
+      CHECK(block.records.size() + block.rejects.size() <= max_found + 1);  // zero bytes come on top
+      for (const run::Record& record : block.records) found.runs.emplace_back(record.json);
+      for (const run::Reject& reject : block.rejects) {
+        if (reject.continuation) {
+          found.faults.back() += reject.bytes;
+          continue;
+        }
+        found.faults.push_back(std::to_string(line + reject.line) + ":" + std::to_string(reject.column) +
+                               ": " + reject.reason + " |" + std::string(reject.bytes));
       }
-      found.faults.push_back(std::to_string(line + reject.line) + ":" + std::to_string(reject.column) + ": " +
-                             reject.reason + " |" + std::string(reject.bytes));
-    }
+      line += block.lines;
+      state = block.end;
+    } while (block.full);
     carry = block.text.substr(block.consumed);
-    line += block.lines;
-    state = block.end;
   }
   CHECK(carry.empty());
   return found;
@@ -115,6 +120,24 @@ TEST_CASE("a line that was cut takes no other with it") {
   }
 }
 
+TEST_CASE("a line that was cut takes no indented line with it") {
+  for (const char* const cut : {"{\"id\":\"x\"", " {\"id\":", "{\"id\":\"x", "\t{\"l\":[", "{"}) {
+    CAPTURE(cut);
+    for (const std::string rest :
+         {"  {\"id\":\"b\"} \r\n\t{\"id\":\"c\"}", " {\"id\":\"b\"}\n {\"id\":\"c\"}\n"}) {
+      const Found found = read_whole("{\"id\":\"a\"}\n" + std::string(cut) + "\n" + rest);
+      CHECK(found.runs == std::vector<std::string>{"{\"id\":\"a\"}", "{\"id\":\"b\"}", "{\"id\":\"c\"}"});
+      REQUIRE(found.faults.size() == 1);
+      CHECK(found.faults[0].starts_with("2:"));
+    }
+  }
+  // Part of a pretty-printed run is no run.
+  const Found found =
+      read_whole("{\n  \"l\": [\n    {\"id\": \"x\"},\n    {\"id\": \"y\"}\n  ], 1\n}\n{\"id\":\"a\"}\n");
+  CHECK(found.runs == std::vector<std::string>{"{\"id\":\"a\"}"});
+  CHECK(found.faults.size() == 1);
+}
+
 TEST_CASE("a broken pretty-printed run ends where the next one starts") {
   const Found found = read_whole("{\n  \"id\": \"a\",\n  \"n\": 01\n}\n{\n  \"id\": \"b\"\n}\n");
   REQUIRE(found.runs.size() == 1);
@@ -161,6 +184,7 @@ TEST_CASE("where the blocks are cut changes nothing") {
       "\xEF\xBB\xBF{\"id\":\"a\"}{\"id\":\"b\"}\r\n{\"id\":\"c\"} x\r\n" + std::string(7, '\0') +
           "{\"id\":\"d\"}",
       "[{\"id\":\"a\"},{\"id\":\"b\"",
+      "{\"id\":\"a\",\n  {\"id\":\"b\"} \n\n{\"id\":\n {\"id\":\"c\"}x\n{}",
       "{\"id\":\"a\"}\n{\"id\":\"" + std::string(60, 'y') + "\"}\n{\"id\":\"b\"}\n"};
   tests::Random random(11);
   for (const std::string& text : texts) {
@@ -170,6 +194,7 @@ TEST_CASE("where the blocks are cut changes nothing") {
         CAPTURE(text);
         CAPTURE(cut);
         CHECK(read_in_pieces(text, {cut}, max_run) == whole);
+        CHECK(read_in_pieces(text, {cut}, max_run, 1 + cut % 3) == whole);
       }
       for (int round = 0; round < 50; ++round) {
         std::vector<std::size_t> cuts;
