@@ -31,9 +31,9 @@ std::string id_line(std::string_view id) {
 }
 
 std::string id_of_line(std::string_view line) {
-  run::JsonScanner scanner;
-  const bool is_string = line.starts_with('"') && scanner.scan(line).verdict == run::Verdict::valid &&
-                         scanner.scan(line).end == line.size();
+  if (!line.starts_with('"')) return std::string(line);
+  const run::Scan scan = run::JsonScanner().scan(line);
+  const bool is_string = scan.verdict == run::Verdict::valid && scan.end == line.size();
   return is_string ? run::unescape(line.substr(1, line.size() - 2)) : std::string(line);
 }
 

@@ -8,13 +8,6 @@ namespace {
 
 constexpr char k_digits[] = "0123456789abcdef";
 
-int digit_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 }  // namespace
 
 std::string to_hex(std::string_view bytes) {
@@ -33,9 +26,9 @@ std::optional<std::string> from_hex(std::string_view text) {
   std::string bytes;
   bytes.reserve(text.size() / 2);
   for (std::size_t i = 0; i < text.size(); i += 2) {
-    const int high = digit_value(text[i]);
-    const int low = digit_value(text[i + 1]);
-    if (high < 0 || low < 0) return std::nullopt;
+    const std::uint8_t high = hex_value(text[i]);
+    const std::uint8_t low = hex_value(text[i + 1]);
+    if (high == k_no_digit || low == k_no_digit) return std::nullopt;
     bytes += static_cast<char>(high * 16 + low);
   }
   return bytes;

@@ -2,6 +2,7 @@
 // them.
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -67,6 +68,20 @@ constexpr std::uint64_t zigzag(std::int64_t value) {
 constexpr std::int64_t unzigzag(std::uint64_t value) {
   return static_cast<std::int64_t>(value >> 1) ^ -static_cast<std::int64_t>(value & 1);
 }
+
+inline constexpr std::uint8_t k_no_digit = 255;
+inline constexpr std::array<std::uint8_t, 256> k_hex_values = [] {
+  std::array<std::uint8_t, 256> values{};
+  values.fill(k_no_digit);
+  for (std::uint8_t i = 0; i < 10; ++i) values[static_cast<std::size_t>('0') + i] = i;
+  for (std::uint8_t i = 0; i < 6; ++i) {
+    values[static_cast<std::size_t>('a') + i] = static_cast<std::uint8_t>(10 + i);
+    values[static_cast<std::size_t>('A') + i] = static_cast<std::uint8_t>(10 + i);
+  }
+  return values;
+}();
+// The value of a hexadecimal digit of either case; k_no_digit where it is none.
+constexpr std::uint8_t hex_value(char digit) { return k_hex_values[static_cast<unsigned char>(digit)]; }
 
 // Lower-case hexadecimal.
 std::string to_hex(std::string_view bytes);

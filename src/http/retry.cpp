@@ -42,12 +42,14 @@ std::optional<milliseconds> parse_retry_after(std::string_view text, std::int64_
   return milliseconds{std::int64_t{seconds} * 1000};
 }
 
+unsigned Backoff::attempts_allowed(Failure failure) const {
+  const bool unreachable = failure == Failure::resolve || failure == Failure::connect;
+  return unreachable ? std::min(policy_.attempts, policy_.connect_attempts) : policy_.attempts;
+}
+
 std::optional<milliseconds> Backoff::next(milliseconds elapsed, double chance, Failure failure,
                                           std::optional<milliseconds> retry_after) {
-  const bool unreachable = failure == Failure::resolve || failure == Failure::connect;
-  if (made_ >= (unreachable ? std::min(policy_.attempts, policy_.connect_attempts) : policy_.attempts)) {
-    return std::nullopt;
-  }
+  if (made_ >= attempts_allowed(failure)) return std::nullopt;
   milliseconds ceiling = policy_.first_delay;
   for (unsigned i = 1; i < made_ && ceiling < policy_.max_delay; ++i) ceiling *= 2;
   ceiling = std::min(ceiling, policy_.max_delay);

@@ -41,6 +41,8 @@ class Backoff {
                                                 std::optional<std::chrono::milliseconds> retry_after);
 
   [[nodiscard]] unsigned attempts_made() const { return made_; }
+  // How many there may be in all where the last one ended so.
+  [[nodiscard]] unsigned attempts_allowed(Failure failure) const;
 
  private:
   RetryPolicy policy_;

@@ -13,18 +13,6 @@ constexpr std::size_t k_uuid_length = 36;
 
 bool is_dash_position(std::size_t i) { return i == 8 || i == 13 || i == 18 || i == 23; }
 
-// The value of a hexadecimal digit, or 255.
-constexpr std::array<std::uint8_t, 256> k_hex_values = [] {
-  std::array<std::uint8_t, 256> values{};
-  values.fill(255);
-  for (std::uint8_t i = 0; i < 10; ++i) values[static_cast<std::size_t>('0') + i] = i;
-  for (std::uint8_t i = 0; i < 6; ++i) {
-    values[static_cast<std::size_t>('a') + i] = static_cast<std::uint8_t>(10 + i);
-    values[static_cast<std::size_t>('A') + i] = static_cast<std::uint8_t>(10 + i);
-  }
-  return values;
-}();
-
 void set_version(Id& id, std::uint8_t version) {
   id.bytes[6] = static_cast<std::uint8_t>((id.bytes[6] & 0x0F) | (version << 4));
   id.bytes[8] = static_cast<std::uint8_t>((id.bytes[8] & 0x3F) | 0x80);
@@ -42,8 +30,8 @@ std::optional<Id> parse_uuid(std::string_view text) {
       ++i;
       continue;
     }
-    const std::uint8_t high = k_hex_values[static_cast<unsigned char>(text[i])];
-    const std::uint8_t low = k_hex_values[static_cast<unsigned char>(text[i + 1])];
+    const std::uint8_t high = base::hex_value(text[i]);
+    const std::uint8_t low = base::hex_value(text[i + 1]);
     if ((high | low) > 15) return std::nullopt;
     id.bytes[byte++] = static_cast<std::uint8_t>(high * 16 + low);
     i += 2;

@@ -8,6 +8,7 @@
 #include <emmintrin.h>
 #endif
 
+#include "base/bytes.hpp"
 #include "base/utf8.hpp"
 
 namespace runctl::run {
@@ -41,8 +42,6 @@ const char* skip_plain(const char* at, const char* end) {
 }
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-bool is_hex(char c) { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
 
 }  // namespace
 
@@ -108,7 +107,7 @@ struct JsonScanner::State {
         at = end;
         return fail("the text ends inside a string");
       }
-      if (!is_hex(at[i])) return fail("\\u needs four hexadecimal digits");
+      if (base::hex_value(at[i]) == base::k_no_digit) return fail("\\u needs four hexadecimal digits");
     }
     at += 6;
     return true;
@@ -268,11 +267,7 @@ std::string unescape(std::string_view body) {
   const auto hex4 = [body](std::size_t i) -> std::optional<std::uint32_t> {
     if (i + 6 > body.size() || body[i] != '\\' || body[i + 1] != 'u') return std::nullopt;
     std::uint32_t value = 0;
-    for (std::size_t k = i + 2; k < i + 6; ++k) {
-      const char c = body[k];
-      const int digit = is_digit(c) ? c - '0' : (c | 0x20) - 'a' + 10;
-      value = value * 16 + static_cast<std::uint32_t>(digit);
-    }
+    for (std::size_t k = i + 2; k < i + 6; ++k) value = value * 16 + base::hex_value(body[k]);
     return value;
   };
   std::string text;

@@ -158,8 +158,8 @@ std::optional<milliseconds> S3Exchange::back_off(const S3Call& call, Attempt& at
   const auto delay = attempt.backoff.next(elapsed, chance(), response.failure, wish);
   if (delay) {
     note(fmt::format("{} {}: {}: attempt {} of {} in {} ms", call.method, context_of(call, attempt).subject,
-                     base::printable(why, 120), attempt.backoff.attempts_made(), options_.retry.attempts,
-                     delay->count()));
+                     base::printable(why, 120), attempt.backoff.attempts_made(),
+                     attempt.backoff.attempts_allowed(response.failure), delay->count()));
   }
   return delay;
 }

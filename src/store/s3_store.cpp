@@ -26,6 +26,8 @@ using base::ErrorKind;
 
 // Enough to keep a fast link busy with ranges of 100 KB; more would only hold more memory.
 constexpr std::size_t k_reads_under_way = 16;
+// Of unfinished uploads.
+constexpr std::size_t k_max_upload_pages = 100;
 
 std::int64_t now_seconds() {
   return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch())
@@ -90,6 +92,12 @@ class BucketStore final : public S3Store {
   void abort_upload(const Upload& upload) override;
 
  private:
+  // Where a page of unfinished uploads starts: behind this one.
+  struct UploadMarker {
+    std::string key;
+    std::string id;
+  };
+
   static http::ClientOptions client_options(const S3Options& options, const S3Settings& settings) {
     http::ClientOptions out;
     out.ca_bundle = settings.ca_bundle.value;
@@ -97,6 +105,7 @@ class BucketStore final : public S3Store {
     return out;
   }
 
+  std::optional<UploadMarker> list_uploads(const UploadMarker& marker, std::vector<Upload>& out);
   std::shared_ptr<CredentialCache> credential_cache(const S3Options& options);
   [[nodiscard]] std::string bucket_key(const std::string& key) const;
   bool send(const std::string& key, std::span<const std::string_view> parts, std::uint64_t size,
@@ -288,14 +297,25 @@ bool BucketStore::honours_conditional_create() {
 }
 
 std::vector<S3Store::Upload> BucketStore::unfinished_uploads() {
+  std::vector<Upload> out;
+  std::optional<UploadMarker> marker = UploadMarker{};
+  // A server that never comes to an end must not hold us for ever.
+  for (std::size_t page = 0; marker && page < k_max_upload_pages; ++page) marker = list_uploads(*marker, out);
+  return out;
+}
+
+// Adds one page, of 1,000 at most; where the next one starts.
+std::optional<BucketStore::UploadMarker> BucketStore::list_uploads(const UploadMarker& marker,
+                                                                   std::vector<Upload>& out) {
   S3Call call;
   call.method = "GET";
   const std::string root = bucket_key("");
   // A bucket may hold other programs' uploads.
   call.query = {{"uploads", ""}, {"prefix", root + "runs/v1/"}};
+  if (!marker.key.empty()) call.query.emplace_back("key-marker", marker.key);
+  if (!marker.id.empty()) call.query.emplace_back("upload-id-marker", marker.id);
   call.xml_root = "ListMultipartUploadsResult";
   const auto answer = parse_xml(exchange_.ask(call).response.body);
-  std::vector<Upload> out;
   for (const XmlElement& each : answer->children) {
     const std::string_view key = each.text_of("Key");
     if (each.name != "Upload" || !key.starts_with(root)) continue;
@@ -303,7 +323,10 @@ std::vector<S3Store::Upload> BucketStore::unfinished_uploads() {
     out.push_back(
         {std::string(key.substr(root.size())), std::string(each.text_of("UploadId")), begun * 1'000'000'000});
   }
-  return out;
+  UploadMarker next{std::string(answer->text_of("NextKeyMarker")),
+                    std::string(answer->text_of("NextUploadIdMarker"))};
+  if (answer->text_of("IsTruncated") != "true" || next.key.empty()) return std::nullopt;
+  return next;
 }
 
 void BucketStore::abort_upload(const Upload& upload) {

@@ -127,7 +127,7 @@ class Batch:
         expect(head.number(4) == 0x184D2A5B and head.number(4) == len(footer) - 8, "the footer's head")
         expect(head.take(8) == b"RUNCTLB1", "the version")
         runs, frames, texts, traces, tags, fields, columns = (head.number(4) for _ in range(7))
-        expect(runs <= 1 << 20 and frames <= 8192 and traces <= runs, "the counts")
+        expect(runs <= 1 << 20 and frames <= 1 << 15 and traces <= runs, "the counts")
         self.columns: dict[int, bytes] = {}
         for _ in range(columns):
             tag, size = head.number(4), head.number(4)

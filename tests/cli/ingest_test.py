@@ -316,6 +316,8 @@ class Summary(harness.CliTest):
         data = joined([make_run(1), make_run(2), make_run(1), b"{broken"])
         summary = self.ingest_bytes(data, "--dry-run", status=REJECTED)
         self.assert_counts(summary, read=4, stored=2, duplicate=1, rejected=1)
+        would_be = self.runctl("ingest", "--dry-run", "--print-ids", "-", stdin=data, status=REJECTED)
+        self.assertEqual(would_be.lines, [run_id(1).encode(), run_id(2).encode()])
         self.assertEqual(self.objects(), [])
         self.get(run_id(1), status=NOT_FOUND)
         self.assert_counts(self.ingest_bytes(data, status=REJECTED), read=4, stored=2)

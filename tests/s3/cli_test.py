@@ -1058,6 +1058,23 @@ class Doctor(S3Case):
         self.assertNotIn(upload, self.gateway.uploads(self.bucket))
         self.assertIn(other, self.gateway.uploads(self.bucket))
 
+    def test_leftovers_beyond_the_first_page(self):
+        then = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() - 7200))
+
+        def page(number: int, more: str) -> str:
+            return (f"<ListMultipartUploadsResult>{more}<Upload><Key>{self.prefix}/runs/v1/mixed/{number}</Key>"
+                    f"<UploadId>u{number}</UploadId><Initiated>{then}</Initiated></Upload></ListMultipartUploadsResult>")
+
+        more = ("<IsTruncated>true</IsTruncated><NextKeyMarker>mixed 1</NextKeyMarker>"
+                "<NextUploadIdMarker>u1</NextUploadIdMarker>")
+        self.misbehave(
+            rule({"forward": False, "body": page(2, "<IsTruncated>false</IsTruncated>")}, "GET",
+                 "key-marker=mixed%201&prefix=.*&upload-id-marker=u1&uploads"),
+            rule({"forward": False, "body": page(1, more)}, "GET", "uploads"))
+        self.assertIn("2 unfinished uploads", self.findings()["leftovers"][1])
+        self.misbehave(rule({"forward": False, "body": page(1, more)}, "GET", "uploads"))
+        self.assertIn("100 unfinished uploads", self.findings()["leftovers"][1], "a listing without an end has one")
+
     def test_nothing_is_left_by_doctor(self):
         self.findings()
         self.assertEqual(self.keys(), [])

@@ -196,6 +196,11 @@ class Reads(FaultCase):
         self.check(done, OK, "retry: GET s3://runctl-faults/")
         self.assertIn("503 SlowDown: attempt 2 of 8", done.stderr.decode())
 
+    def test_no_more_attempts_are_told_than_there_will_be(self):
+        done = self.run_driver("http://127.0.0.1:1", self.prefix, "head", KEY, flags=["-v"])
+        self.assertIn("attempt 2 of 3", done.stderr.decode())
+        self.assertNotIn("of 8", done.stderr.decode())
+
     def test_expired_credentials_are_read_again_once(self):
         self.store()
         with tempfile.TemporaryDirectory() as home:
