@@ -11,7 +11,7 @@ namespace {
 // Large enough that handing blocks between threads costs nothing, small enough that several fit in a cache.
 constexpr std::size_t k_block = 1U << 20;
 // Runs and rejects in a block: more than real input has in its size, and what is kept of them is a few MB.
-constexpr std::size_t k_found = 1U << 14;
+constexpr std::size_t k_found = 1U << 13;
 
 run::ReadState input_start() {
   run::ReadState state;
