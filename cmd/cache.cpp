@@ -9,6 +9,7 @@
 #include "base/time.hpp"
 #include "cache/upkeep.hpp"
 #include "command.hpp"
+#include "filters.hpp"
 #include "flow/warm.hpp"
 #include "ids.hpp"
 #include "output.hpp"
@@ -36,6 +37,7 @@ struct CleanOptions {
 struct WarmOptions {
   std::vector<std::string> ids;
   std::string trace;
+  Filters filters;
   bool no_sync = false;
 };
 
@@ -160,6 +162,7 @@ class WarmCommand {
     index_ = session_.index_for_reading();
     if (!index_) sync();
     if (!options_.trace.empty()) warm_trace();
+    if (is_filtered(options_.filters)) warm_found();
     std::vector<std::string> ids;
     const auto add = [&](std::string id) {
       ids.push_back(std::move(id));
@@ -230,6 +233,15 @@ class WarmCommand {
     warm(locations);
   }
 
+  // All runs that the filters of a search find in the index.
+  void warm_found() {
+    if (!index_) return;
+    std::vector<index::Location> locations;
+    index_->search(query_of(options_.filters, now_microseconds()),
+                   [&](const index::Hit& hit) { locations.push_back(hit.location); });
+    warm(locations);
+  }
+
   void warm(const std::vector<index::Location>& locations) {
     if (locations.empty()) return;
     const flow::WarmReport report = flow::warm(session_.frames(), *session_.cache(), *index_, locations,
@@ -287,13 +299,15 @@ void add_warm(Program& program, CLI::App& cache) {
       ->type_name("")
       ->take_all();
   command->add_option("--trace", options->trace, "Fetch all runs of this trace")->type_name("ID");
+  add_filters(*command, options->filters);
   command->add_flag("--no-sync", options->no_sync,
                     "Do not look into the store for ids that the index does not know");
   command->callback([&program, options] {
     program.run = [&program, options] {
-      if (options->ids.empty() && options->trace.empty()) {
-        throw base::Error(base::ErrorKind::usage,
-                          "cache warm: name at least one ID, or - to read them, or --trace ID");
+      if (options->ids.empty() && options->trace.empty() && !is_filtered(options->filters)) {
+        throw base::Error(
+            base::ErrorKind::usage,
+            "cache warm: name at least one ID, or - to read them, --trace ID, or a filter of search");
       }
       return WarmCommand(program.globals, *options).run();
     };

@@ -136,7 +136,8 @@ class Doctor {
   void directory() {
     std::error_code failure;
     if (!std::filesystem::exists(session_.store().url().substr(std::string_view("file://").size()),
-                                 failure)) {
+                                 failure) &&
+        !failure) {
       say("readable", Verdict::warning, "there is no such directory yet; the first ingest makes it");
       return;
     }

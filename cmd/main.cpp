@@ -82,6 +82,10 @@ int run(int argc, char** argv) {
     const std::string what =
         unknown.empty() ? "a command is missing" : "\"" + unknown.front() + "\": no such command or flag";
     throw base::Error(base::ErrorKind::usage, what + "; see 'runctl --help'");
+  } catch (const CLI::ExtrasError&) {
+    const std::vector<std::string> unknown = program.app.remaining(true);
+    throw base::Error(base::ErrorKind::usage,
+                      "\"" + unknown.front() + "\": no such command or flag; see 'runctl --help'");
   } catch (const CLI::ParseError& error) {
     throw base::Error(base::ErrorKind::usage, std::string(error.what()) + "; see 'runctl --help'");
   }

@@ -45,6 +45,7 @@ BlockSource::~BlockSource() {
 }
 
 void BlockSource::cancel() {
+  cancelled_ = true;
   for (Input& input : inputs_) input.cancel();
 }
 
@@ -56,7 +57,7 @@ std::uint64_t BlockSource::file_bytes() const {
 
 void BlockSource::read_inputs() {
   try {
-    for (std::size_t i = 0; i < inputs_.size(); ++i) read_input(i);
+    for (std::size_t i = 0; i < inputs_.size() && !cancelled_; ++i) read_input(i);
   } catch (...) {
     Piece piece;
     piece.error = std::current_exception();
@@ -85,6 +86,7 @@ void BlockSource::read_input(std::size_t input) {
       }
       text.resize(filled + got);
       text_bytes_ += got;
+      if (cancelled_) return;
       if (got == 0) break;
       if (text.size() < k_block) continue;
       const std::size_t newline = text.rfind('\n');

@@ -109,11 +109,10 @@ class DirectoryStore final : public ObjectStore {
 
   std::vector<std::string> list_groups(const std::string& prefix) override {
     std::vector<std::string> groups;
+    require_root();
     std::error_code failure;
-    if (!fs::exists(root_, failure))
-      throw Error(ErrorKind::not_found, root_ + ": there is no such store directory");
     const std::string directory = root_ + "/" + prefix;
-    if (!fs::exists(directory, failure)) return groups;
+    if (!fs::exists(directory, failure) && !failure) return groups;
     for (const fs::directory_entry& entry : fs::directory_iterator(directory, failure)) {
       const std::string name = entry.path().filename().string();
       if (entry.is_directory(failure) && !fs::is_empty(entry.path(), failure)) groups.push_back(name);
@@ -138,6 +137,13 @@ class DirectoryStore final : public ObjectStore {
   [[nodiscard]] Traffic traffic() const override { return {requests_, read_, written_, 0}; }
 
  private:
+  void require_root() const {
+    std::error_code failure;
+    if (fs::exists(root_, failure)) return;
+    if (failure) throw Error(ErrorKind::io, root_ + ": " + failure.message());
+    throw Error(ErrorKind::not_found, root_ + ": there is no such store directory");
+  }
+
   [[nodiscard]] std::string path_of(const std::string& key) const {
     check_key(key);
     return root_ + "/" + key;
@@ -173,9 +179,8 @@ class DirectoryStore final : public ObjectStore {
   }
 
   void collect(const std::string& directory, std::vector<std::string>& keys) const {
+    require_root();
     std::error_code failure;
-    if (!fs::exists(root_, failure))
-      throw Error(ErrorKind::not_found, root_ + ": there is no such store directory");
     if (!fs::exists(directory, failure) && !failure) return;
     // A day may have been moved to another disk; links that lead in circles end at the depth that no key has.
     constexpr int k_depth = 8;

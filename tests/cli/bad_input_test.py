@@ -462,6 +462,30 @@ class BadStore(BadInputTest):
         self.assert_message(result, "ermission")
         self.assertEqual(self.objects(), [])
 
+    def test_store_that_cannot_be_read(self):
+        """It is not taken for an empty one."""
+        self.ingest_bytes(joined(GOOD))
+        index = {"env": {"RUNCTL_INDEX": str(self.home / "other.sqlite")}}
+        if os.geteuid() == 0:
+            self.dir.chmod(0o755)
+            os.chown(self.home, 65534, 65534)
+            index |= {"user": 65534, "group": 65534}
+        self.store.chmod(0o000)
+        try:
+            for arguments in (["index", "sync"], ["doctor"], ["ingest", "-"]):
+                result = self.runctl(*arguments, stdin=joined(GOOD), status=FAILED, **index)
+                self.assertIn(b"ermission", result.out + result.err)
+        finally:
+            self.store.chmod(0o755)
+
+    def test_store_that_fails_while_a_file_is_read(self):
+        """The failure is told, and nothing else: the record at which reading stopped is not broken."""
+        self.write("store/runs/v1/2024-05-05", b"a file where a directory should be")
+        days = ["2024-05-05T00:00:00Z"] + ["2024-05-06T00:00:00Z"] * 6000
+        runs = [make_run(n, start_time=day, inputs=noise(n, 3000)) for n, day in enumerate(days)]
+        result = self.runctl("ingest", self.write("runs.ndjson", joined(runs)), status=FAILED)
+        self.assertEqual(result.err.count(b"\n"), 1, result.err)
+
     def test_unknown_scheme(self):
         result = self.run_plain("--store", "gopher://example.org/runs", "ingest", "-", stdin=joined(GOOD))
         self.assertEqual(result.status, USAGE, str(result))
