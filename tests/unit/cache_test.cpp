@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <ctime>
+#include <thread>
 
 #include "base/hash.hpp"
 #include "cache/cleaning.hpp"
@@ -450,4 +451,24 @@ TEST_CASE("a cache that cannot be written is silent but for one note") {
     CHECK(cache.misses() == 2);
   }
   CHECK(std::count(files.notes.begin(), files.notes.end(), '\n') == 1);
+}
+
+TEST_CASE("of those who change the shared books, one at a time does") {
+  const tests::TemporaryDirectory directory;
+  const base::FileDescriptor place(::open(directory.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const auto count = [&] {
+    for (int i = 0; i < 400; ++i) {
+      auto lock = cache::UsageLock::acquire(place.get(), std::chrono::seconds(60));
+      ++lock->usage.hits;
+      lock->usage.shards[static_cast<std::size_t>(i) % cache::k_shards].bytes += 4096;
+      lock->save();
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) threads.emplace_back(count);
+  for (std::thread& thread : threads) thread.join();
+  const auto usage = cache::read_usage(place.get());
+  REQUIRE(usage);
+  CHECK(usage->hits == 1600);
+  CHECK(usage->bytes() == 1600 * 4096);
 }
