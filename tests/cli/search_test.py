@@ -908,6 +908,18 @@ class Indexes(SearchTest):
         shutil.rmtree(self.home / "state")
         self.assertEqual(self.count(), 5)
 
+    def test_a_broken_batch_while_the_index_is_made(self):
+        """What could not be read is named, and exit 0 would say that nothing is missing."""
+        self.ingest_lines([make_run(1, start_time=1)])
+        broken, = self.objects()
+        self.ingest_lines([make_run(2, start_time=2)])
+        broken.write_bytes(broken.read_bytes()[:-1])
+        shutil.rmtree(self.home / "state")
+        result = self.runctl("search", "--format", "ids", status=harness.CORRUPT)
+        self.assertEqual(result.lines, [run_id(2).encode()])
+        self.assert_message(result, broken.name)
+        self.assertEqual(self.ids(), [run_id(2)])
+
     def test_a_store_that_is_not_there(self):
         result = self.runctl("search", status=NOT_FOUND)
         self.assertEqual(result.out, b"")
