@@ -26,10 +26,13 @@ _runctl() {
     --color | --progress) _runctl_words "auto always never" "$current"; return ;;
     --addressing-style) _runctl_words "auto path virtual" "$current"; return ;;
     --on-error) _runctl_words "continue stop" "$current"; return ;;
+    --order) _runctl_words "newest oldest" "$current"; return ;;
+    --format) _runctl_words "table ndjson csv ids" "$current"; return ;;
     --store) _runctl_files -d "$current"; return ;;
     --index | --config | --ca-bundle | --rejects | --output) _runctl_files -f "$current"; return ;;
     --endpoint-url | --region | --profile | --since | --expect-count | --batch-bytes | --max-run-bytes | --level | \
-      --jobs | --field | --trace) return ;;
+      --jobs | --metadata-entries | --field | --trace | --trace-id | --name | --name-contains | --name-prefix | \
+      --run-type | --tag | --metadata | --until | --min-latency | --max-latency | --limit | --after) return ;;
   esac
 
   # The command and its subcommand: the first words that are no flag and no flag's value.
@@ -54,8 +57,10 @@ _runctl() {
   local own=""
   case $command in
     ingest) own="--rejects --on-error --expect-count --dry-run --print-ids --new-ids --no-sync --batch-bytes --max-run-bytes
-                 --level --jobs" ;;
+                 --metadata-entries --level --jobs" ;;
     get) own="--field --trace --all-versions --no-sync --pretty --output" ;;
+    search) own="--trace-id --name --name-contains --name-prefix --run-type --tag --metadata --error --no-error --since
+                 --until --min-latency --max-latency --limit --order --after --count --format --full --no-sync" ;;
     index) [[ $subcommand != sync ]] || own="--since" ;;
     doctor) own="--clear-leftovers" ;;
   esac
@@ -64,7 +69,7 @@ _runctl() {
     return
   fi
   case $command in
-    "") _runctl_words "ingest get index doctor" "$current" ;;
+    "") _runctl_words "ingest get search index doctor" "$current" ;;
     ingest) _runctl_files -f "$current" ;;
     index) [[ -n $subcommand ]] || _runctl_words "status sync rebuild" "$current" ;;
   esac
