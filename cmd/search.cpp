@@ -125,7 +125,7 @@ class SearchCommand {
                                                         " yet; 'runctl index sync' makes it from the store");
     }
     index::Index index = session_.index_for_writing();
-    sync_index(session_, index, {});
+    if (!sync_index(session_, index, {}).broken.empty()) all_whole_ = false;
     index_ = session_.index_for_reading();
   }
 

@@ -26,10 +26,17 @@ _runctl() {
     --color | --progress) _runctl_words "auto always never" "$current"; return ;;
     --addressing-style) _runctl_words "auto path virtual" "$current"; return ;;
     --on-error) _runctl_words "continue stop" "$current"; return ;;
+    --order) _runctl_words "newest oldest" "$current"; return ;;
+    --format)
+      if [[ " ${COMP_WORDS[*]} " == *" get "* ]]; then _runctl_words "json tree" "$current"
+      else _runctl_words "table ndjson csv ids" "$current"; fi
+      return ;;
     --store | --cache-dir) _runctl_files -d "$current"; return ;;
     --index | --config | --ca-bundle | --rejects | --output) _runctl_files -f "$current"; return ;;
     --endpoint-url | --region | --profile | --since | --expect-count | --batch-bytes | --max-run-bytes | --level | \
-      --jobs | --field | --trace | --cache-size | --cache-max-age | --max-size | --older-than) return ;;
+      --jobs | --metadata-entries | --field | --trace | --trace-id | --name | --name-contains | --name-prefix | \
+      --run-type | --tag | --metadata | --until | --min-latency | --max-latency | --limit | --after | \
+      --cache-size | --cache-max-age | --max-size | --older-than) return ;;
   esac
 
   # The command and its subcommand: the first words that are no flag and no flag's value.
@@ -51,16 +58,19 @@ _runctl() {
     esac
   done
 
+  local filters="--trace-id --name --name-contains --name-prefix --run-type --tag --metadata --error --no-error --since
+                 --until --min-latency --max-latency"
   local own=""
   case $command in
     ingest) own="--rejects --on-error --expect-count --dry-run --print-ids --new-ids --no-sync --batch-bytes --max-run-bytes
-                 --level --jobs" ;;
+                 --metadata-entries --level --jobs" ;;
     get) own="--field --trace --format --all-runs --all-versions --no-sync --pretty --output" ;;
+    search) own="$filters --limit --order --after --count --format --full --no-sync" ;;
     index) [[ $subcommand != sync ]] || own="--since" ;;
     cache)
       case $subcommand in
         clean) own="--max-size --older-than --dry-run" ;;
-        warm) own="--trace --no-sync" ;;
+        warm) own="--trace $filters --no-sync" ;;
       esac ;;
     doctor) own="--clear-leftovers" ;;
   esac
@@ -69,7 +79,7 @@ _runctl() {
     return
   fi
   case $command in
-    "") _runctl_words "ingest get index cache doctor" "$current" ;;
+    "") _runctl_words "ingest get search index cache doctor" "$current" ;;
     ingest) _runctl_files -f "$current" ;;
     cache) [[ -n $subcommand ]] || _runctl_words "stats clean clear verify warm path" "$current" ;;
     index) [[ -n $subcommand ]] || _runctl_words "status sync rebuild" "$current" ;;

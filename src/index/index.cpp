@@ -13,6 +13,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/hash.hpp"
+#include "base/time.hpp"
 #include "index/schema.hpp"
 #include "index/tables.hpp"
 
@@ -146,7 +147,11 @@ std::vector<Location> Index::find_trace(const run::Id& trace) {
   query.order = Query::Order::oldest;
   query.limit = 0;
   std::vector<Location> locations;
-  search(query, [&locations](const Hit& hit) { locations.push_back(hit.location); });
+  std::vector<Location> without_start;
+  search(query, [&](const Hit& hit) {
+    (hit.facts.start == base::k_no_time ? without_start : locations).push_back(hit.location);
+  });
+  locations.insert(locations.end(), without_start.begin(), without_start.end());
   return locations;
 }
 

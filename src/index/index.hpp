@@ -70,7 +70,7 @@ class Index {
   // key, then the place in it.
   std::vector<Location> find(const run::Id& id);
 
-  // The latest versions of all runs of a trace, by start time.
+  // The latest versions of all runs of a trace, by start time; those without one come last.
   std::vector<Location> find_trace(const run::Id& trace);
 
   // Calls `visit` with the latest versions of the runs that match, in the query's order. Throws Error(usage)

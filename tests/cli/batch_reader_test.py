@@ -35,6 +35,7 @@ class Run:
     raw_offset: int
     length: int
     trace: bytes
+    parent: bytes | None
     name: str
     run_type: str
     status: str
@@ -42,6 +43,7 @@ class Run:
     end: int | None
     error: bool
     tags: list[str]
+    metadata: list[str]  # KEY=VALUE
     fields: list[tuple[str, int, int]]  # key, offset, length
 
 
@@ -127,7 +129,7 @@ class Batch:
         expect(head.number(4) == 0x184D2A5B and head.number(4) == len(footer) - 8, "the footer's head")
         expect(head.take(8) == b"RUNCTLB1", "the version")
         runs, frames, texts, traces, tags, fields, columns = (head.number(4) for _ in range(7))
-        expect(runs <= 1 << 20 and frames <= 1 << 15 and traces <= runs, "the counts")
+        expect(runs <= 1 << 20 and frames <= 1 << 15 and traces <= 2 * runs, "the counts")
         self.columns: dict[int, bytes] = {}
         for _ in range(columns):
             tag, size = head.number(4), head.number(4)
@@ -146,9 +148,12 @@ class Batch:
         expect(self.numbers(22, frames) == [frame.stored for frame in self.frames], "frame sizes")
         expect(self.numbers(23, frames) == [frame.raw for frame in self.frames], "frame sizes")
         expect(sum(tag_counts) == tags, "the tag counts")
+        parents = self.numbers(24, runs) if 24 in self.columns else [0] * runs
+        entry_counts = self.numbers(25, runs) if 25 in self.columns else [0] * runs
+        entry_texts = self.numbers(26, sum(entry_counts)) if 26 in self.columns else []
 
         found = []
-        raw_offset = last_start = next_tag = 0
+        raw_offset = last_start = next_tag = next_entry = 0
         for i in range(runs):
             start = end = None
             if flags[i] & 1:
@@ -157,10 +162,15 @@ class Batch:
                 end = signed(last_start + unzigzag(ends[i]))
             own_tags = tag_texts[next_tag:next_tag + tag_counts[i]]
             next_tag += tag_counts[i]
+            own_entries = entry_texts[next_entry:next_entry + entry_counts[i]]
+            next_entry += entry_counts[i]
+            trace = self.trace(i, references[i], ids, foreign)
+            parent = (None if parents[i] == 0 else trace if parents[i] == 1
+                      else self.trace(i, parents[i] - 1, ids, foreign))
             found.append(Run(
-                ids[i], fingerprints[i], raw_offset, lengths[i], self.trace(i, references[i], ids, foreign),
+                ids[i], fingerprints[i], raw_offset, lengths[i], trace, parent,
                 self.texts[names[i]], self.texts[types[i]], self.texts[statuses[i]], start, end, bool(flags[i] & 4),
-                [self.texts[number] for number in own_tags],
+                [self.texts[number] for number in own_tags], [self.texts[number] for number in own_entries],
                 [(self.texts[name], offset, length) for run, name, offset, length in split if run == i]))
             raw_offset += lengths[i] + 1
         expect(raw_offset == sum(frame.raw for frame in self.frames), "the runs do not fill the frames")
@@ -268,6 +278,13 @@ class BatchReader(harness.CliTest):
         self.assertEqual(run.end, microseconds(record.get("end_time")))
         self.assertEqual(run.error, record.get("error") is not None)
         self.assertEqual(run.tags, (record.get("tags") or [])[:256])
+        parent = record.get("parent_run_id") or record["id"]
+        if uuid_bytes(parent) is not None:
+            self.assertEqual(run.parent, None if parent == record["id"] else uuid_bytes(parent))
+        self.assertEqual(run.parent is None, parent == record["id"])
+        for key, value in (record.get("metadata") or {}).items():
+            if isinstance(value, str) and len(value) < 100 and len(record["metadata"]) <= 32:
+                self.assertIn(f"{key}={value}", run.metadata)
         for key, offset, length in run.fields:
             self.assertEqual(json.loads(line[offset:offset + length]), record[key])
 
@@ -307,6 +324,11 @@ class BatchReader(harness.CliTest):
             {"id": ids[3], "trace_id": "elsewhere", "name": "früh", "error": None, "tags": None},
             {"id": "another", "trace_id": "elsewhere"},
             {"id": "third", "trace_id": "no uuid", "tags": [str(n) for n in range(300)]},
+            {"id": "in trace", "trace_id": ids[0], "parent_run_id": ids[0], "metadata": {"k": "v", "o": {"p": 1.5}}},
+            {"id": "below", "trace_id": ids[0], "parent_run_id": "in trace", "metadata": {"k": "v"}},
+            {"id": "adopted", "parent_run_id": harness.run_id(98), "metadata": {}},
+            {"id": "its own", "parent_run_id": "its own"},
+            {"id": "later", "parent_run_id": "last"}, {"id": "last", "trace_id": "gone", "parent_run_id": "gone"},
         )]
         self.ingest_bytes(harness.joined(lines))
         batch, = self.assert_store_holds(lines)
@@ -314,6 +336,10 @@ class BatchReader(harness.CliTest):
         self.assertEqual(by_position[4].trace, by_position[5].trace)
         self.assertEqual(by_position[6].trace, by_position[3].id)
         self.assertEqual(by_position[3].start, -1_000_000)
+        self.assertEqual([run.metadata for run in by_position[6:10]], [[], ["k=v", "o.p=1.5"], ["k=v"], []])
+        self.assertEqual(by_position[8].parent, by_position[7].id)
+        self.assertEqual(by_position[11].parent, by_position[12].id)
+        self.assertEqual(by_position[12].parent, by_position[12].trace)
 
     def test_many_runs_of_several_days_and_batches(self):
         lines = [harness.make_run(number, trace_id=harness.run_id(number - number % 5), tags=[f"t{number % 3}"],

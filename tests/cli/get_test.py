@@ -221,6 +221,17 @@ class Traces(harness.CliTest):
     def test_all_runs_of_a_trace(self):
         self.assertEqual(sorted(self.get("--trace", self.trace)), sorted(self.members))
 
+    def test_by_start_time(self):
+        """Runs without a start come last."""
+        trace = run_id(30)
+        times = {31: 5, 32: None, 33: 1, 34: "1969-12-31", 30: 3, 35: None}
+        runs = {n: make_run(n, trace_id=trace, **({} if t is None else {"start_time": t})) for n, t in times.items()}
+        for run in runs.values():
+            self.ingest_bytes(run)
+        lines = self.get("--trace", trace)
+        self.assert_same_lines(lines[:4], [runs[n] for n in (34, 33, 30, 31)])
+        self.assertEqual(set(lines[4:]), {runs[32], runs[35]})
+
     def test_over_several_batches(self):
         late = make_run(50, trace_id=self.trace)
         self.ingest_bytes(late)

@@ -19,8 +19,8 @@ import harness
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 MAN = PROJECT / "man"
 COMPLETIONS = PROJECT / "scripts" / "completions"
-PAGES = ("runctl.1", "runctl-ingest.1", "runctl-get.1", "runctl-index.1", "runctl-cache.1", "runctl-doctor.1", "runctl-batch.5",
-         "runctl-config.5")
+PAGES = ("runctl.1", "runctl-ingest.1", "runctl-get.1", "runctl-search.1", "runctl-index.1", "runctl-cache.1", "runctl-doctor.1",
+         "runctl-batch.5", "runctl-config.5")
 # The line before an example that cannot be typed without a bucket: it is typed only where RUNCTL_TEST_S3_ENDPOINT
 # names a server (scripts/s3-server).
 NEEDS_BUCKET = '.\\" needs a bucket\n'
@@ -28,7 +28,8 @@ EXAMPLE_BUCKET = "my-runs"
 
 FLAG = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
 CHOICES = {"--color": ("auto", "always", "never"), "--progress": ("auto", "always", "never"),
-           "--addressing-style": ("auto", "path", "virtual"), "--on-error": ("continue", "stop")}
+           "--addressing-style": ("auto", "path", "virtual"), "--on-error": ("continue", "stop"),
+           "--order": ("newest", "oldest"), "--format": ("table", "ndjson", "csv", "ids")}
 
 
 def flags_of_help(text: str) -> set[str]:
@@ -250,7 +251,8 @@ class Index(ManTest):
         self.ingest_bytes(harness.make_run(1), "--index", self.dir / "index.sqlite")
         with sqlite3.connect(self.dir / "index.sqlite") as database:
             tables = {name: [row[1] for row in database.execute(f"PRAGMA table_info({name})")]
-                      for name, in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+                      for name, in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table' "
+                                                "AND name NOT LIKE 'sqlite_%'")}
             views = {name for name, in database.execute("SELECT name FROM sqlite_schema WHERE type = 'view'")}
             version = database.execute("PRAGMA user_version").fetchone()[0]
         text = section_of("runctl-batch.5", "INDEX")
@@ -264,9 +266,10 @@ class Index(ManTest):
 
 
     def test_every_setting_of_the_index_is_described(self):
-        source = "".join(path.read_text() for path in sorted((PROJECT / "cmd").glob("*.?pp")))
+        source = "".join(path.read_text() for room in ("cmd", "src/index")
+                         for path in sorted((PROJECT / room).glob("*.?pp")))
         constants = dict(re.findall(r'(k_\w+) = "(\w+)"', source))
-        used = {constants[name] for name in re.findall(r"set_setting\((\w+)", source)} | {"store"}
+        used = {constants[name] for name in re.findall(r"(?:set|write)_setting\((k_\w+)", source)} | {"store"}
         self.assertIn("synced", used)
         text = section_of("runctl-batch.5", "INDEX")
         paragraph = text.partition(".BR setting (")[2].partition(".TP\n")[0]
@@ -347,6 +350,9 @@ class Completions(ManTest):
         (self.dir / "some_directory").mkdir()
         for flag in ("--endpoint-url", "--region", "--profile", "--since"):
             self.assertEqual(self.complete("index", "sync", flag, ""), [], flag)
+        for flag in self.flags()["search",] - {"-h", "--help", "--error", "--no-error", "--count", "--full", "--no-sync",
+                                               *CHOICES}:
+            self.assertEqual(self.complete("search", flag, ""), [], flag)
 
     def test_zsh_and_fish_name_the_same_flags(self):
         for name, pattern in (("_runctl", r"--[a-z][a-z-]*"), ("runctl.fish", r"(?<=-l )[a-z][a-z-]*")):
@@ -381,7 +387,7 @@ class Completions(ManTest):
         self.assertEqual(complete("runctl "), {words[0] for words in flags if len(words) == 1})
         self.assertEqual(complete("runctl index "), {"status", "sync", "rebuild"})
         self.assertEqual(complete("runctl cache "), {"stats", "clean", "clear", "verify", "warm", "path"})
-        for command in ("ingest", "get", "doctor"):
+        for command in ("ingest", "get", "search", "doctor"):
             wanted = {flag for flag in flags[command,] | flags[()] if flag.startswith("--")}
             self.assertEqual({flag for flag in complete(f"runctl {command} --") if flag.startswith("--")}, wanted)
         self.assertEqual(complete("runctl ingest --on-error "), {"continue", "stop"})
@@ -416,8 +422,10 @@ class Examples(ManTest):
             with self.subTest(page=page):
                 if "sqlite3" in source_of(page) and shutil.which("sqlite3") is None:
                     self.skipTest("sqlite3 is not there")
-                self.type_examples(page, self.steps_of(page))
-                self.start_anew()
+                try:
+                    self.type_examples(page, self.steps_of(page))
+                finally:
+                    self.start_anew()
 
     @unittest.skipUnless("RUNCTL_TEST_S3_ENDPOINT" in os.environ, "no S3 server")
     def test_examples_that_need_a_bucket(self):
