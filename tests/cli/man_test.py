@@ -62,7 +62,7 @@ def section_of(page: str, title: str) -> str:
 def documented_flags(page: str) -> set[str]:
     """The flags that have a paragraph of their own under OPTIONS."""
     found = set()
-    for tag in re.findall(r"^\.TP\n(.*)$", section_of(page, "OPTIONS"), re.MULTILINE):
+    for tag in re.findall(r"^\.T[PQ]\n(.*)$", section_of(page, "OPTIONS"), re.MULTILINE):
         found.update(FLAG.findall(tag))
     return found
 
@@ -300,7 +300,7 @@ class Format(ManTest):
         source = (PROJECT / "src" / "batch" / "format.hpp").read_text()
         known = {(int(tag), name) for name, tag in re.findall(r"^  (\w+) = (\d+),", source, re.MULTILINE)}
         self.assertGreaterEqual(len(known), 23)
-        tags = "\n".join(re.findall(r"^\.TP\n(.*)$", section_of("runctl-batch.5", "DESCRIPTION"), re.MULTILINE))
+        tags = "\n".join(re.findall(r"^\.T[PQ]\n(.*)$", section_of("runctl-batch.5", "DESCRIPTION"), re.MULTILINE))
         self.assertEqual({(int(tag), name) for tag, name in re.findall(r"(\d+) (\w+)", tags)}, known)
 
 
