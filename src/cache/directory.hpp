@@ -39,8 +39,8 @@ class Directory {
   [[nodiscard]] base::FileDescriptor shard(unsigned shard, Make make) const;
   // Absent where there is no such shard. Throws base::Error(io).
   [[nodiscard]] std::optional<Listing> list(unsigned shard) const;
-  // Removes the shard's directory if it is empty.
-  bool remove_shard(unsigned shard) const;
+  // Removes the shard's directory if it is empty; false where it is not.
+  [[nodiscard]] bool remove_shard(unsigned shard) const;
 
  private:
   Directory(std::string path, base::FileDescriptor root) : path_(std::move(path)), root_(std::move(root)) {}

@@ -91,8 +91,7 @@ ClearReport clear(const std::string& path) {
     for (const Entry& entry : measure(*directory, lock, shard))
       report.removed += remove_entry(*directory, lock, entry) ? 1 : 0;
     measure(*directory, lock, shard);
-    directory->remove_shard(shard);
-    if (!directory->shard(shard, Make::no)) lock.usage.shards[shard] = {};
+    if (directory->remove_shard(shard)) lock.usage.shards[shard] = {};
     lock.save();
   }
   UsageLock lock = must_lock(*directory);
