@@ -176,7 +176,7 @@ def words_of(filters: list[tuple], dice: random.Random) -> list:
         if flag in ("--since", "--until"):
             value = typed_time(value, dice)
         elif flag in ("--min-latency", "--max-latency"):
-            value = dice.choice((f"{value}us", f"{value / 1000!r}ms", f"{value / SECOND!r}s"))
+            value = dice.choice((f"{value}us", f"{value / 1000:.3f}ms", f"{value / SECOND:.6f}s"))
         if dice.random() < 0.2 and value:
             words.append(b"%s=%s" % (flag.encode(), harness.as_bytes(value)))
         else:
