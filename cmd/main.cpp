@@ -3,7 +3,11 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <new>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/error.hpp"
 #include "command.hpp"
@@ -52,6 +56,26 @@ void add_globals(Program& program) {
   app.set_version_flag("--version", "runctl " RUNCTL_VERSION);
 }
 
+// The arguments, the last one first, as the parser takes them. It would take the next argument for the value
+// of
+// "--flag=", which a script writes as --flag="$EMPTY".
+std::vector<std::string> arguments_of(int argc, char** argv) {
+  std::vector<std::string> arguments;
+  bool flags = true;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument(argv[i]);
+    flags = flags && argument != "--";
+    if (flags && argument.starts_with("--") && argument.find('=') == argument.size() - 1) {
+      arguments.emplace_back(argument.substr(0, argument.size() - 1));
+      arguments.emplace_back();
+    } else {
+      arguments.emplace_back(argument);
+    }
+  }
+  std::reverse(arguments.begin(), arguments.end());
+  return arguments;
+}
+
 int run(int argc, char** argv) {
   Program program;
   program.app.name("runctl");
@@ -73,7 +97,7 @@ int run(int argc, char** argv) {
     command->footer("Global flags, as 'runctl --help' lists them, may stand before or behind the command.");
   }
   try {
-    program.app.parse(argc, argv);
+    program.app.parse(arguments_of(argc, argv));
   } catch (const CLI::Success& asked) {
     return program.app.exit(asked);  // help and version
   } catch (const CLI::RequiredError&) {

@@ -1,12 +1,12 @@
 // Searches: terms by their sorted postings, segment by segment; what is no term, run by run.
 #include <algorithm>
 #include <limits>
-#include <unordered_map>
 #include <unordered_set>
 
 #include "base/bytes.hpp"
 #include "base/error.hpp"
 #include "base/hash.hpp"
+#include "index/rows.hpp"
 #include "index/stream.hpp"
 #include "index/tables.hpp"
 
@@ -21,114 +21,6 @@ using base::ErrorKind;
 // find one name in one segment, and to look at the row of one run.
 constexpr double k_find_cost = 10;
 constexpr double k_row_cost = 2;
-// Texts of rows are remembered up to so many.
-constexpr std::size_t k_texts_kept = 10'000;
-
-// Reads what rows say of runs.
-class Rows {
- public:
-  explicit Rows(Database& database)
-      : select_(database.prepare("SELECT id, trace, parent, fingerprint, batch, raw_offset, length, name, "
-                                 "run_type, status, start, "
-                                 "duration, error FROM run WHERE run = ?1")),
-        select_id_(database.prepare("SELECT id FROM run WHERE run = ?1")),
-        select_old_(database.prepare("SELECT 1 FROM old_version WHERE run = ?1")),
-        select_name_(database.prepare("SELECT value FROM name WHERE name = ?1")),
-        select_text_(database.prepare("SELECT value FROM text WHERE text = ?1")),
-        has_old_(database.number("SELECT EXISTS(SELECT 1 FROM old_version)") != 0) {}
-
-  [[nodiscard]] bool has_old() const { return has_old_; }
-
-  bool is_old(std::uint32_t row) {
-    if (!has_old_) return false;
-    const bool old = select_old_.bind(1, row).step();
-    select_old_.reset();
-    return old;
-  }
-
-  // Stands on the row of a run, of which the next calls tell.
-  void go_to(std::uint32_t row) {
-    select_.reset();
-    row_ = row;
-    if (!select_.bind(1, row).step()) {
-      throw Error(ErrorKind::corrupt, "the index lacks the row of a run; run 'runctl index rebuild'");
-    }
-  }
-  [[nodiscard]] std::int64_t name() const { return select_.number(7); }  // 0: none
-  [[nodiscard]] std::int64_t run_type() const { return select_.number(8); }
-  [[nodiscard]] bool error() const { return select_.number(12) != 0; }
-  [[nodiscard]] std::optional<std::int64_t> duration() const {
-    return select_.is_null(11) ? std::nullopt : std::optional(select_.number(11));
-  }
-  [[nodiscard]] std::uint64_t order() const {
-    return order_of(select_.is_null(10) ? base::k_no_time : select_.number(10));
-  }
-  [[nodiscard]] run::Id trace() const { return select_.is_null(1) ? id_at(select_, 0) : id_at(select_, 1); }
-
-  [[nodiscard]] Location location() const {
-    return {row_, select_.number(4), static_cast<std::uint64_t>(select_.number(5)),
-            static_cast<std::uint32_t>(select_.number(6)), static_cast<std::uint64_t>(select_.number(3))};
-  }
-
-  run::Facts facts() {
-    run::Facts facts;
-    facts.id = id_at(select_, 0);
-    facts.trace = trace();
-    facts.parent = parent();
-    facts.name = text(select_name_, names_, select_.number(7));
-    facts.run_type = text(select_text_, texts_, select_.number(8));
-    facts.status = text(select_text_, texts_, select_.number(9));
-    if (!select_.is_null(10)) facts.start = select_.number(10);
-    if (!select_.is_null(11)) {
-      facts.end = static_cast<std::int64_t>(static_cast<std::uint64_t>(facts.start) +
-                                            static_cast<std::uint64_t>(select_.number(11)));
-    }
-    facts.error = error();
-    return facts;
-  }
-
- private:
-  using Texts = std::unordered_map<std::int64_t, std::string>;
-
-  static run::Id id_at(const Statement& select, int column) {
-    run::Id id;
-    const std::string_view bytes = select.bytes(column);
-    if (bytes.size() == id.bytes.size()) std::copy(bytes.begin(), bytes.end(), id.bytes.begin());
-    return id;
-  }
-
-  std::optional<run::Id> parent() {
-    if (select_.is_null(2)) return std::nullopt;
-    if (select_.bytes(2).size() == sizeof(run::Id::bytes)) return id_at(select_, 2);
-    std::optional<run::Id> id;
-    if (select_id_.bind(1, row_ + select_.number(2)).step()) id = id_at(select_id_, 0);
-    select_id_.reset();
-    return id;
-  }
-
-  static const std::string& text(Statement& select, Texts& known, std::int64_t row) {
-    static const std::string none;
-    if (row == 0) return none;
-    if (known.size() >= k_texts_kept) known.clear();
-    const auto [entry, added] = known.try_emplace(row);
-    if (added) {
-      if (select.bind(1, row).step()) entry->second = select.bytes(0);
-      select.reset();
-    }
-    return entry->second;
-  }
-
-  Statement select_;
-  Statement select_id_;
-  Statement select_old_;
-  Statement select_name_;
-  Statement select_text_;
-  Texts names_;
-  Texts texts_;
-  std::uint32_t row_ = 0;
-  bool has_old_ = false;
-};
-
 class Search {
  public:
   Search(Index::Tables& tables, const Query& query)
@@ -164,8 +56,9 @@ class Search {
     if (nothing_) return 0;
     // The number of entries of one term follows from where they begin and end.
     const bool one_term = terms_.size() <= 1 && names_.empty() && !query_.trace;
-    if (one_term && !query_.after && !needs_row() && !rows_.has_old()) {
-      return entries_of(terms_.empty() ? term_key(TermKind::all, "") : terms_.front());
+    if (one_term && !query_.after && !needs_row()) {
+      const std::uint64_t term = terms_.empty() ? term_key(TermKind::all, "") : terms_.front();
+      return entries_of(term) - old_entries_of(term);
     }
     std::int64_t found = 0;
     for (const std::unique_ptr<Stream> stream = open(); !stream->done(); stream->next()) {
@@ -266,6 +159,25 @@ class Search {
     for (const Segment& segment : segments_) {
       const Posting end = until_ == k_no_end ? Posting{key, k_no_end, k_last_row} : Posting{key, until_, 0};
       entries += rank_of(blocks_, segment, end) - rank_of(blocks_, segment, {key, since_, 0});
+    }
+    return entries;
+  }
+
+  // How many of these are of old versions, which are few.
+  std::int64_t old_entries_of(std::uint64_t key) {
+    if (!rows_.has_old()) return 0;
+    std::int64_t entries = 0;
+    Statement select = tables_.database.prepare("SELECT run FROM old_version");
+    while (select.step()) {
+      const auto row = static_cast<std::uint32_t>(select.number(0));
+      rows_.go_to(row);
+      const Position position{rows_.order(), row};
+      if (position.order < since_ || position.order >= until_) continue;
+      for (const Segment& segment : segments_) {
+        if (row < segment.first_row || row > segment.last_row) continue;
+        const auto stream = stream_of_term(blocks_, segment, key, Direction::up, position);
+        if (!stream->done() && stream->current() == position) ++entries;
+      }
     }
     return entries;
   }

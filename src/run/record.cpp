@@ -132,7 +132,8 @@ std::string_view metadata_of(const Values& values) {
   JsonScanner scanner;
   scanner.scan(extra);
   for (const Member& member : scanner.members()) {
-    if (member.key == "metadata" && member.value.front() == '{') return member.value;
+    const bool named = member.key_escaped ? unescape(member.key) == "metadata" : member.key == "metadata";
+    if (named && member.value.front() == '{') return member.value;
   }
   return {};
 }
@@ -147,13 +148,14 @@ void RecordReader::read_metadata(std::string_view object, std::size_t depth, Are
   for (const Member& member : scanner.members()) {
     if (arena.metadata.size() - record.metadata_begin == options_.metadata_entries) return;
     const std::string_view value = member.value;
-    if (value.front() == '[' || value == "null" || member.key.size() > k_max_metadata_text) continue;
+    // An escape is at most six times as long as what it stands for.
+    if (value.front() == '[' || value == "null" || member.key.size() > 6 * k_max_metadata_text) continue;
     const std::size_t outer = metadata_key_.size();
     metadata_key_ += member.key_escaped ? unescape(member.key) : std::string(member.key);
     if (value.front() == '{') {
       metadata_key_ += '.';
       if (depth < k_max_metadata_depth) read_metadata(value, depth + 1, arena, record);
-    } else if (value.size() <= 6 * k_max_metadata_text) {  // an escape is at most six times as long
+    } else if (value.size() <= 6 * k_max_metadata_text) {
       std::string entry = metadata_key_ + '=';
       entry += value.front() == '"' ? unescape(body_of(value)) : std::string(value);
       if (entry.size() <= k_max_metadata_text)
