@@ -67,6 +67,7 @@ int run(int argc, char** argv) {
   add_get(program);
   add_search(program);
   add_index(program);
+  add_verify(program);
   add_cache(program);
   add_doctor(program);
   for (CLI::App* const command : program.app.get_subcommands(nullptr)) {

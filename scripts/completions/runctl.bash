@@ -57,6 +57,7 @@ _runctl() {
                  --level --jobs" ;;
     get) own="--field --trace --all-versions --no-sync --pretty --output" ;;
     index) [[ $subcommand != sync ]] || own="--since" ;;
+    verify) own="--read-data --repair" ;;
     doctor) own="--clear-leftovers" ;;
   esac
   if [[ $current == -* ]]; then
@@ -64,7 +65,7 @@ _runctl() {
     return
   fi
   case $command in
-    "") _runctl_words "ingest get index doctor" "$current" ;;
+    "") _runctl_words "ingest get index verify doctor" "$current" ;;
     ingest) _runctl_files -f "$current" ;;
     index) [[ -n $subcommand ]] || _runctl_words "status sync rebuild" "$current" ;;
   esac

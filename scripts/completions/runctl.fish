@@ -24,6 +24,7 @@ complete -c runctl -l version -d 'Print the version'
 complete -c runctl -n __fish_use_subcommand -a ingest -d 'Read runs, pack them into batches, store them'
 complete -c runctl -n __fish_use_subcommand -a get -d 'Print runs by id'
 complete -c runctl -n __fish_use_subcommand -a index -d 'The local index'
+complete -c runctl -n __fish_use_subcommand -a verify -d 'Prove that the store is whole'
 complete -c runctl -n __fish_use_subcommand -a doctor -d 'Check configuration, store and index'
 
 # ingest
@@ -57,6 +58,11 @@ complete -c runctl -n $index -a sync -d 'Add what others have stored'
 complete -c runctl -n $index -a rebuild -d 'Make the index anew from the store'
 set -l sync '__fish_seen_subcommand_from index; and __fish_seen_subcommand_from sync'
 complete -c runctl -n $sync -l since -x -d 'Look only at the days since then'
+
+# verify
+set -l verify '__fish_seen_subcommand_from verify'
+complete -c runctl -n $verify -l read-data -d 'Read the runs too, or a part of them'
+complete -c runctl -n $verify -l repair -d 'Add to the index what only the store has'
 
 # doctor
 set -l doctor '__fish_seen_subcommand_from doctor'
