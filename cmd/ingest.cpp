@@ -12,6 +12,7 @@
 #include "batch/frame.hpp"
 #include "command.hpp"
 #include "ids.hpp"
+#include "interrupt.hpp"
 #include "output.hpp"
 #include "progress.hpp"
 #include "session.hpp"
@@ -65,13 +66,7 @@ class IngestCommand {
     if (!options_.rejects.empty()) rejects_ = std::make_unique<DataOutput>(options_.rejects);
     if (!options_.flow.dry_run) prepare();
     const auto started = std::chrono::steady_clock::now();
-    const flow::IngestReport report = flow::ingest(
-        std::move(inputs), session_.store(),
-        [this]() -> std::optional<index::Index> {
-          if (options_.flow.dry_run) return session_.index_for_reading();
-          return session_.index_for_writing();
-        },
-        options_.flow, events());
+    const flow::IngestReport report = ingest(std::move(inputs));
     progress_.clear();
     ids_.finish();
     if (rejects_) {
@@ -81,13 +76,37 @@ class IngestCommand {
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - started;
     if (session_.settings().json)
       print_json_summary(report, seconds.count());
-    else if (!session_.settings().quiet)
+    else if (!session_.settings().quiet && signal_ == 0)
       note(summary_line(report, seconds.count()));
     session_.report_traffic();
-    return exit_status(report);
+    if (signal_ == 0) return exit_status(report);
+    note(fmt::format("interrupted: {}; run the same command again to go on",
+                     summary_line(report, seconds.count())));
+    return 128 + signal_;
   }
 
  private:
+  flow::IngestReport ingest(std::vector<flow::Input> inputs) {
+    const Interruption interruption;
+    flow::IngestOptions options = options_.flow;
+    options.stop = interruption.token();
+    const flow::OpenIndex open_index = [this]() -> std::optional<index::Index> {
+      if (options_.flow.dry_run) return session_.index_for_reading();
+      return session_.index_for_writing();
+    };
+    try {
+      const flow::IngestReport report =
+          flow::ingest(std::move(inputs), session_.store(), open_index, options, events());
+      signal_ = Interruption::signal();
+      return report;
+    } catch (const base::Error& error) {
+      if (error.kind() != base::ErrorKind::interrupted) throw;
+      throw base::Error(error.kind(),
+                        "interrupted: the store did not answer in time; what was stored until then is "
+                        "recorded; run the same command again to go on");
+    }
+  }
+
   // A new index knows nothing of what the store holds already: without that, every run would be new to it.
   void prepare() {
     if (!options_.no_sync && !session_.index_for_reading()) {
@@ -176,6 +195,7 @@ class IngestCommand {
   std::unique_ptr<DataOutput> rejects_;
   bool rejects_open_ = false;  // the last reject's bytes have no newline behind them yet
   std::optional<std::uint64_t> size_;
+  int signal_ = 0;  // that asked to stop
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 };
 

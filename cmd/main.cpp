@@ -7,6 +7,7 @@
 
 #include "base/error.hpp"
 #include "command.hpp"
+#include "interrupt.hpp"
 #include "output.hpp"
 
 namespace runctl::cmd {
@@ -103,6 +104,8 @@ int main(int argc, char** argv) {
     return runctl::cmd::run(argc, argv);
   } catch (const runctl::base::Error& error) {
     runctl::cmd::note(error.what());
+    const int signal = runctl::cmd::Interruption::signal();
+    if (error.kind() == ErrorKind::interrupted && signal != 0) return 128 + signal;
     return runctl::base::exit_status(error.kind());
   } catch (const std::bad_alloc&) {
     runctl::cmd::note("out of memory");

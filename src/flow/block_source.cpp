@@ -45,6 +45,7 @@ BlockSource::~BlockSource() {
 }
 
 void BlockSource::cancel() {
+  cancelled_ = true;
   for (Input& input : inputs_) input.cancel();
 }
 
@@ -56,7 +57,7 @@ std::uint64_t BlockSource::file_bytes() const {
 
 void BlockSource::read_inputs() {
   try {
-    for (std::size_t i = 0; i < inputs_.size(); ++i) read_input(i);
+    for (std::size_t i = 0; i < inputs_.size() && !cancelled_; ++i) read_input(i);
   } catch (...) {
     Piece piece;
     piece.error = std::current_exception();
@@ -104,7 +105,12 @@ void BlockSource::read_input(std::size_t input) {
     if (error.kind() != base::ErrorKind::input) throw;
     piece.failure = error.what();
   }
-  piece.last = true;
+  piece.last = !cancelled_;
+  if (cancelled_) {
+    // Half a record must not be taken for a broken one.
+    text.resize(text.rfind('\n') + 1);
+    piece.failure.clear();
+  }
   piece.assumed = first ? input_start() : run::ReadState{};
   hand_over(std::move(piece), std::move(text), at_line_start);
 }

@@ -43,7 +43,8 @@ class BlockSource {
   // breaks becomes a reject of the block that ends its input. Throws what reading threw.
   const ParsedBlock* next();
 
-  // From any thread: no more is read, as if the inputs ended here.
+  // From any thread: no more is read. What was read is given up to the last line that is whole; the input
+  // does not end with it.
   void cancel();
 
   // Bytes of text read so far, inflated.
@@ -77,6 +78,7 @@ class BlockSource {
   base::Queue<Piece> pieces_;
   std::atomic<std::uint64_t> text_bytes_{0};
   std::atomic<bool> parse_ahead_{true};
+  std::atomic<bool> cancelled_{false};
 
   // The consumer's place in the current input.
   Piece piece_;

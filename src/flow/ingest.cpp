@@ -219,6 +219,7 @@ class Pipeline {
     BlockSource source(std::move(inputs), {options_.records, options_.max_run_bytes, options_.jobs + 2},
                        pool_);
     const InputScope scope(*this, source);
+    const std::stop_callback on_stop(options_.stop, [this] { cancel_input(); });
     bool nothing_in_input = true;
     while (const ParsedBlock* const parsed = source.next()) {
       const run::Block& block = *parsed->block;

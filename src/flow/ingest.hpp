@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +24,8 @@ struct IngestOptions {
   std::size_t jobs = 1;  // threads that parse and compress
   bool stop_at_first_reject = false;
   bool dry_run = false;  // store nothing, record nothing
+  // When this is asked for, no more is read; whole records that were read until then are stored.
+  std::stop_token stop{};
 };
 
 // A record that was not stored.
@@ -64,9 +67,9 @@ struct IngestEvents {
 // made.
 using OpenIndex = std::function<std::optional<index::Index>()>;
 
-// Returns when every record is stored and recorded, was before, or is rejected. Throws base::Error where the
-// store, the index or an input fails; what was stored until then is recorded, and the same call again stores
-// the rest.
+// Returns when every record is stored and recorded, was before, or is rejected, or when it was asked to stop.
+// Throws base::Error where the store, the index or an input fails; what was stored until then is recorded,
+// and the same call again stores the rest.
 IngestReport ingest(std::vector<Input> inputs, store::ObjectStore& store, const OpenIndex& open_index,
                     const IngestOptions& options, const IngestEvents& events);
 
