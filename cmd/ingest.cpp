@@ -15,6 +15,7 @@
 #include "interrupt.hpp"
 #include "output.hpp"
 #include "progress.hpp"
+#include "quantity.hpp"
 #include "session.hpp"
 #include "sync.hpp"
 
@@ -30,6 +31,7 @@ struct Options {
   bool print_ids = false;
   bool new_ids = false;
   bool no_sync = false;
+  std::string flush_interval = "5s";
   flow::IngestOptions flow;
 };
 
@@ -52,6 +54,17 @@ void print_json_summary(const flow::IngestReport& report, double seconds) {
   DataOutput out("");
   out.write(summary.dump() + "\n");
   out.finish();
+}
+
+// "5s", "500ms", or "0".
+std::chrono::milliseconds interval_of(const std::string& text) {
+  const std::optional<std::int64_t> duration = text == "0" ? 0 : duration_of(text);
+  constexpr std::int64_t k_day = std::int64_t{86'400} * 1'000'000;
+  if (!duration || *duration < 0 || *duration > k_day || (*duration > 0 && *duration < 1000)) {
+    throw base::Error(base::ErrorKind::usage,
+                      fmt::format("--flush-interval: \"{}\" is no time; give one of 1ms to 1d, or 0", text));
+  }
+  return std::chrono::milliseconds(*duration / 1000);
 }
 
 class IngestCommand {
@@ -235,6 +248,10 @@ void add_ingest(Program& program) {
       ->check(unnamed(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 30)))
       ->type_name("SIZE");
   command
+      ->add_option("--flush-interval", options->flush_interval,
+                   "Store what came through a pipe at the latest so long after (5s); 0: full batches only")
+      ->type_name("DURATION");
+  command
       ->add_option("--metadata-entries", options->flow.records.metadata_entries,
                    "Make so many scalar entries of each run's metadata searchable (32; 0: none)")
       ->check(unnamed(CLI::Range(std::size_t{0}, run::k_max_metadata_entries)))
@@ -252,6 +269,7 @@ void add_ingest(Program& program) {
   command->callback([&program, options] {
     program.run = [&program, options] {
       if (options->files.empty()) options->files.push_back("-");
+      options->flow.flush_interval = interval_of(options->flush_interval);
       options->flow.stop_at_first_reject = options->on_error == "stop";
       if (options->new_ids) options->flow.records.id_policy = run::IdPolicy::fresh;
       if (options->print_ids && program.globals.json) {

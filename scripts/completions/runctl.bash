@@ -28,7 +28,7 @@ _runctl() {
     --on-error) _runctl_words "continue stop" "$current"; return ;;
     --store) _runctl_files -d "$current"; return ;;
     --index | --config | --ca-bundle | --rejects | --output) _runctl_files -f "$current"; return ;;
-    --endpoint-url | --region | --profile | --since | --expect-count | --batch-bytes | --max-run-bytes | --level | \
+    --endpoint-url | --region | --profile | --since | --expect-count | --batch-bytes | --flush-interval | --max-run-bytes | --level | \
       --jobs | --field | --trace) return ;;
   esac
 
@@ -53,8 +53,8 @@ _runctl() {
 
   local own=""
   case $command in
-    ingest) own="--rejects --on-error --expect-count --dry-run --print-ids --new-ids --no-sync --batch-bytes --max-run-bytes
-                 --level --jobs" ;;
+    ingest) own="--rejects --on-error --expect-count --dry-run --print-ids --new-ids --no-sync --batch-bytes --flush-interval
+                 --max-run-bytes --level --jobs" ;;
     get) own="--field --trace --all-versions --no-sync --pretty --output" ;;
     index) [[ $subcommand != sync ]] || own="--since" ;;
     verify) own="--read-data --repair" ;;

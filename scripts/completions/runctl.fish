@@ -38,6 +38,7 @@ complete -c runctl -n $ingest -l no-sync -d 'Do not look first at what the store
 complete -c runctl -n $ingest -l print-ids -d 'Print the id of every stored run'
 complete -c runctl -n $ingest -l new-ids -d 'Give runs without an id a fresh one'
 complete -c runctl -n $ingest -l batch-bytes -x -d 'Bytes of runs in a batch'
+complete -c runctl -n $ingest -l flush-interval -x -d 'Store what came through a pipe so long after'
 complete -c runctl -n $ingest -l max-run-bytes -x -d 'Reject longer runs'
 complete -c runctl -n $ingest -l level -x -d 'zstd compression level, 1 to 22'
 complete -c runctl -n $ingest -l jobs -x -d 'Threads'

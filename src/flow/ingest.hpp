@@ -1,6 +1,7 @@
 // Runs in: inputs → blocks → batches → store → index. Whoever reads this and fetch.hpp has understood runctl.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -21,6 +22,9 @@ struct IngestOptions {
   std::size_t max_run_bytes = 256U << 20;
   std::uint64_t batch_bytes = 32U << 20;  // of raw NDJSON
   int level = 3;
+  // A run from a pipe is stored at the latest when this time has passed since it came; 0: when the batch is
+  // full.
+  std::chrono::milliseconds flush_interval{0};
   std::size_t jobs = 1;  // threads that parse and compress
   bool stop_at_first_reject = false;
   bool dry_run = false;  // store nothing, record nothing
