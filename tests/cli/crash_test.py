@@ -44,6 +44,8 @@ class Crash(harness.CliTest):
         report = json.loads(result.out)
         self.assertEqual(report["corrupt"], 0, str(result))
         self.assertEqual(result.status, NOT_FOUND if report["orphans"] else DONE)
+        recorded = json.loads(self.runctl("index", "status", "--json").out)["batches"]
+        self.assertEqual(report["orphans"], len(self.objects()) - recorded, "a batch is not accounted for")
         self.assertLessEqual(report["orphans"], 1, "batches are stored one after the other")
         self.orphans += report["orphans"]
         if report["orphans"] and random.Random(self.orphans).random() < 0.5:
