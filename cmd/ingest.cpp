@@ -12,8 +12,10 @@
 #include "batch/frame.hpp"
 #include "command.hpp"
 #include "ids.hpp"
+#include "interrupt.hpp"
 #include "output.hpp"
 #include "progress.hpp"
+#include "quantity.hpp"
 #include "session.hpp"
 #include "sync.hpp"
 
@@ -29,6 +31,7 @@ struct Options {
   bool print_ids = false;
   bool new_ids = false;
   bool no_sync = false;
+  std::string flush_interval = "5s";
   flow::IngestOptions flow;
 };
 
@@ -53,6 +56,17 @@ void print_json_summary(const flow::IngestReport& report, double seconds) {
   out.finish();
 }
 
+// "5s", "500ms", or "0".
+std::chrono::milliseconds interval_of(const std::string& text) {
+  const std::optional<std::int64_t> duration = text == "0" ? 0 : duration_of(text);
+  constexpr std::int64_t k_day = std::int64_t{86'400} * 1'000'000;
+  if (!duration || *duration < 0 || *duration > k_day || (*duration > 0 && *duration < 1000)) {
+    throw base::Error(base::ErrorKind::usage,
+                      fmt::format("--flush-interval: \"{}\" is no time; give one of 1ms to 1d, or 0", text));
+  }
+  return std::chrono::milliseconds(*duration / 1000);
+}
+
 class IngestCommand {
  public:
   IngestCommand(const GlobalFlags& globals, const Options& options)
@@ -65,13 +79,7 @@ class IngestCommand {
     if (!options_.rejects.empty()) rejects_ = std::make_unique<DataOutput>(options_.rejects);
     if (!options_.flow.dry_run) prepare();
     const auto started = std::chrono::steady_clock::now();
-    const flow::IngestReport report = flow::ingest(
-        std::move(inputs), session_.store(),
-        [this]() -> std::optional<index::Index> {
-          if (options_.flow.dry_run) return session_.index_for_reading();
-          return session_.index_for_writing();
-        },
-        options_.flow, events());
+    const flow::IngestReport report = ingest(std::move(inputs));
     progress_.clear();
     ids_.finish();
     if (rejects_) {
@@ -81,13 +89,37 @@ class IngestCommand {
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - started;
     if (session_.settings().json)
       print_json_summary(report, seconds.count());
-    else if (!session_.settings().quiet)
+    else if (!session_.settings().quiet && signal_ == 0)
       note(summary_line(report, seconds.count()));
     session_.report_traffic();
-    return exit_status(report);
+    if (signal_ == 0) return exit_status(report);
+    note(fmt::format("interrupted: {}; run the same command again to go on",
+                     summary_line(report, seconds.count())));
+    return 128 + signal_;
   }
 
  private:
+  flow::IngestReport ingest(std::vector<flow::Input> inputs) {
+    const Interruption interruption;
+    flow::IngestOptions options = options_.flow;
+    options.stop = interruption.token();
+    const flow::OpenIndex open_index = [this]() -> std::optional<index::Index> {
+      if (options_.flow.dry_run) return session_.index_for_reading();
+      return session_.index_for_writing();
+    };
+    try {
+      const flow::IngestReport report =
+          flow::ingest(std::move(inputs), session_.store(), open_index, options, events());
+      signal_ = Interruption::signal();
+      return report;
+    } catch (const base::Error& error) {
+      if (error.kind() != base::ErrorKind::interrupted) throw;
+      throw base::Error(error.kind(),
+                        "interrupted: the store did not answer in time; what was stored until then is "
+                        "recorded; run the same command again to go on");
+    }
+  }
+
   // A new index knows nothing of what the store holds already: without that, every run would be new to it.
   void prepare() {
     if (!options_.no_sync && !session_.index_for_reading()) {
@@ -176,6 +208,7 @@ class IngestCommand {
   std::unique_ptr<DataOutput> rejects_;
   bool rejects_open_ = false;  // the last reject's bytes have no newline behind them yet
   std::optional<std::uint64_t> size_;
+  int signal_ = 0;  // that asked to stop
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 };
 
@@ -215,6 +248,10 @@ void add_ingest(Program& program) {
       ->check(unnamed(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 30)))
       ->type_name("SIZE");
   command
+      ->add_option("--flush-interval", options->flush_interval,
+                   "Store what came through a pipe at the latest so long after (5s); 0: full batches only")
+      ->type_name("DURATION");
+  command
       ->add_option("--metadata-entries", options->flow.records.metadata_entries,
                    "Make so many scalar entries of each run's metadata searchable (32; 0: none)")
       ->check(unnamed(CLI::Range(std::size_t{0}, run::k_max_metadata_entries)))
@@ -232,6 +269,7 @@ void add_ingest(Program& program) {
   command->callback([&program, options] {
     program.run = [&program, options] {
       if (options->files.empty()) options->files.push_back("-");
+      options->flow.flush_interval = interval_of(options->flush_interval);
       options->flow.stop_at_first_reject = options->on_error == "stop";
       if (options->new_ids) options->flow.records.id_policy = run::IdPolicy::fresh;
       if (options->print_ids && program.globals.json) {

@@ -11,6 +11,7 @@
 
 #include "base/error.hpp"
 #include "command.hpp"
+#include "interrupt.hpp"
 #include "output.hpp"
 
 namespace runctl::cmd {
@@ -91,6 +92,7 @@ int run(int argc, char** argv) {
   add_get(program);
   add_search(program);
   add_index(program);
+  add_verify(program);
   add_cache(program);
   add_doctor(program);
   for (CLI::App* const command : program.app.get_subcommands(nullptr)) {
@@ -130,6 +132,8 @@ int main(int argc, char** argv) {
     return runctl::cmd::run(argc, argv);
   } catch (const runctl::base::Error& error) {
     runctl::cmd::note(error.what());
+    const int signal = runctl::cmd::Interruption::signal();
+    if (error.kind() == ErrorKind::interrupted && signal != 0) return 128 + signal;
     return runctl::base::exit_status(error.kind());
   } catch (const std::bad_alloc&) {
     runctl::cmd::note("out of memory");

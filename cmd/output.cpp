@@ -66,6 +66,7 @@ DataOutput::DataOutput(const std::string& path) {
   }
   const std::filesystem::path target = std::filesystem::weakly_canonical(path, failure);
   file_ = std::make_unique<base::AtomicFile>(failure ? path : target.string());
+  leftover_ = std::make_unique<RemovedOnSignal>(file_->temporary_path());
 }
 
 void DataOutput::write(std::string_view bytes) {

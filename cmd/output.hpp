@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/file.hpp"
+#include "interrupt.hpp"
 
 namespace runctl::cmd {
 
@@ -51,6 +52,7 @@ class DataOutput {
   std::string name_ = "standard output";
   base::FileDescriptor device_;
   std::unique_ptr<base::AtomicFile> file_;
+  std::unique_ptr<RemovedOnSignal> leftover_;  // of file_
 };
 
 }  // namespace runctl::cmd

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "interrupt.hpp"
 #include "output.hpp"
 #include "store/directory_store.hpp"
 #include "sync.hpp"
@@ -43,6 +44,7 @@ void Session::open_store() {
     options.flags = settings_.s3;
     options.configured = settings_.s3_configured;
     options.sign = settings_.sign;
+    options.interrupted = Interruption::is_overdue;
     if (settings_.verbose) options.log = [](const std::string& line) { note(line); };
     std::unique_ptr<store::S3Store> bucket = store::open_s3(options);
     bucket_ = bucket.get();

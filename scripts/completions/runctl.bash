@@ -33,8 +33,8 @@ _runctl() {
       return ;;
     --store | --cache-dir) _runctl_files -d "$current"; return ;;
     --index | --config | --ca-bundle | --rejects | --output) _runctl_files -f "$current"; return ;;
-    --endpoint-url | --region | --profile | --since | --expect-count | --batch-bytes | --max-run-bytes | --level | \
-      --jobs | --metadata-entries | --field | --trace | --trace-id | --name | --name-contains | --name-prefix | \
+    --endpoint-url | --region | --profile | --since | --expect-count | --batch-bytes | --flush-interval | --max-run-bytes | \
+      --level | --jobs | --metadata-entries | --field | --trace | --trace-id | --name | --name-contains | --name-prefix | \
       --run-type | --tag | --metadata | --until | --min-latency | --max-latency | --limit | --after | \
       --cache-size | --cache-max-age | --max-size | --older-than) return ;;
   esac
@@ -62,8 +62,8 @@ _runctl() {
                  --until --min-latency --max-latency"
   local own=""
   case $command in
-    ingest) own="--rejects --on-error --expect-count --dry-run --print-ids --new-ids --no-sync --batch-bytes --max-run-bytes
-                 --metadata-entries --level --jobs" ;;
+    ingest) own="--rejects --on-error --expect-count --dry-run --print-ids --new-ids --no-sync --batch-bytes --flush-interval
+                 --max-run-bytes --metadata-entries --level --jobs" ;;
     get) own="--field --trace --format --all-runs --all-versions --no-sync --pretty --output" ;;
     search) own="$filters --limit --order --after --count --format --full --no-sync" ;;
     index) [[ $subcommand != sync ]] || own="--since" ;;
@@ -72,6 +72,7 @@ _runctl() {
         clean) own="--max-size --older-than --dry-run" ;;
         warm) own="--trace $filters --no-sync" ;;
       esac ;;
+    verify) own="--read-data --repair" ;;
     doctor) own="--clear-leftovers" ;;
   esac
   if [[ $current == -* ]]; then
@@ -79,7 +80,7 @@ _runctl() {
     return
   fi
   case $command in
-    "") _runctl_words "ingest get search index cache doctor" "$current" ;;
+    "") _runctl_words "ingest get search index cache verify doctor" "$current" ;;
     ingest) _runctl_files -f "$current" ;;
     cache) [[ -n $subcommand ]] || _runctl_words "stats clean clear verify warm path" "$current" ;;
     index) [[ -n $subcommand ]] || _runctl_words "status sync rebuild" "$current" ;;

@@ -30,6 +30,7 @@ complete -c runctl -n __fish_use_subcommand -a get -d 'Print runs by id'
 complete -c runctl -n __fish_use_subcommand -a search -d 'Find runs in the index'
 complete -c runctl -n __fish_use_subcommand -a index -d 'The local index'
 complete -c runctl -n __fish_use_subcommand -a cache -d 'What was read and is kept on the local disk'
+complete -c runctl -n __fish_use_subcommand -a verify -d 'Prove that the store is whole'
 complete -c runctl -n __fish_use_subcommand -a doctor -d 'Check configuration, store and index'
 
 # ingest
@@ -44,6 +45,7 @@ complete -c runctl -n $ingest -l print-ids -d 'Print the id of every stored run'
 complete -c runctl -n $ingest -l new-ids -d 'Give runs without an id a fresh one'
 complete -c runctl -n $ingest -l batch-bytes -x -d 'Bytes of runs in a batch'
 complete -c runctl -n $ingest -l metadata-entries -x -d 'Entries of metadata to make searchable'
+complete -c runctl -n $ingest -l flush-interval -x -d 'Store what came through a pipe so long after'
 complete -c runctl -n $ingest -l max-run-bytes -x -d 'Reject longer runs'
 complete -c runctl -n $ingest -l level -x -d 'zstd compression level, 1 to 22'
 complete -c runctl -n $ingest -l jobs -x -d 'Threads'
@@ -118,6 +120,11 @@ complete -c runctl -n $warm -l until -x -d 'Runs that started before'
 complete -c runctl -n $warm -l min-latency -x -d 'Runs that took as long'
 complete -c runctl -n $warm -l max-latency -x -d 'Runs that took no longer'
 complete -c runctl -n $warm -l no-sync -d 'Do not look into the store for unknown ids'
+
+# verify
+set -l verify '__fish_seen_subcommand_from verify'
+complete -c runctl -n $verify -l read-data -d 'Read the runs too, or a part of them'
+complete -c runctl -n $verify -l repair -d 'Add to the index what only the store has'
 
 # doctor
 set -l doctor '__fish_seen_subcommand_from doctor'

@@ -1,6 +1,7 @@
 // A bounded queue between two threads: the producer waits while it is full, the consumer while it is empty.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -25,14 +26,27 @@ class Queue {
   }
 
   // Absent once the queue is closed and empty.
-  std::optional<Item> pop() {
+  std::optional<Item> pop() { return pop_until({}); }
+
+  // The same; also absent when this time has come, and there is nothing.
+  std::optional<Item> pop_until(std::optional<std::chrono::steady_clock::time_point> until) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return closed_ || !items_.empty(); });
+    const auto ready = [this] { return closed_ || !items_.empty(); };
+    if (!until)
+      changed_.wait(lock, ready);
+    else if (!changed_.wait_until(lock, *until, ready))
+      return std::nullopt;
     if (items_.empty()) return std::nullopt;
     Item item = std::move(items_.front());
     items_.pop_front();
     changed_.notify_all();
     return item;
+  }
+
+  // Closed, and all was popped.
+  [[nodiscard]] bool ended() {
+    const std::lock_guard lock(mutex_);
+    return closed_ && items_.empty();
   }
 
   // No more items are taken; those in the queue can still be popped.

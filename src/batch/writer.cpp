@@ -34,8 +34,10 @@ constexpr std::size_t k_listed_key = 1024;
 
 bool same_day(std::int64_t a, std::int64_t b) { return base::day_text(a) == base::day_text(b); }
 
-// The group of keys that a batch belongs to.
+}  // namespace
+
 std::string group_of(const run::Table& table) {
+  if (table.starts.empty()) return std::string(k_mixed_group);
   const std::int64_t first = table.starts.front();
   const bool one_day = first != base::k_no_time &&
                        std::all_of(table.starts.begin(), table.starts.end(), [&](std::int64_t start) {
@@ -44,8 +46,6 @@ std::string group_of(const run::Table& table) {
   // Times with a zone may lie a little outside of the years that a day's name can have.
   return one_day && is_day_group(base::day_text(first)) ? base::day_text(first) : std::string(k_mixed_group);
 }
-
-}  // namespace
 
 std::vector<std::string_view> Batch::parts() const {
   std::vector<std::string_view> views(frame_bytes.begin(), frame_bytes.end());

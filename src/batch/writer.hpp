@@ -45,6 +45,9 @@ class PendingFrame {
   std::uint32_t raw_;
 };
 
+// The group of keys that a batch of these runs belongs to: the day on which all start, or "mixed".
+std::string group_of(const run::Table& table);
+
 struct PendingBatch {
   std::vector<PendingFrame> frames;
   run::Table table;

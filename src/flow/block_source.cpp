@@ -66,6 +66,23 @@ void BlockSource::read_inputs() {
   pieces_.close();
 }
 
+// Reads behind `text`; 0 at the end, or when what was read has waited long enough for more.
+std::size_t BlockSource::read_some(std::size_t input, std::string& text) {
+  const std::size_t filled = text.size();
+  text.resize(std::max(k_block, filled + k_block / 4));
+  std::size_t got = 0;
+  try {
+    got = inputs_[input].read({text.data() + filled, text.size() - filled}, quiet_at_);
+  } catch (const base::Error&) {
+    text.resize(filled);  // what was read before the fault stands
+    throw;
+  }
+  text.resize(filled + got);
+  text_bytes_ += got;
+  if (got > 0 && !quiet_at_ && options_.linger.count() > 0) quiet_at_ = Clock::now() + options_.linger;
+  return got;
+}
+
 // Blocks end with a line wherever one ends in them, so that those of NDJSON can be parsed by themselves.
 void BlockSource::read_input(std::size_t input) {
   std::string text;
@@ -73,28 +90,22 @@ void BlockSource::read_input(std::size_t input) {
   bool first = true;
   Piece piece;
   piece.input = input;
+  quiet_at_.reset();
   try {
     while (true) {
-      const std::size_t filled = text.size();
-      text.resize(std::max(k_block, filled + k_block / 4));
-      std::size_t got = 0;
-      try {
-        got = inputs_[input].read({text.data() + filled, text.size() - filled});
-      } catch (const base::Error&) {
-        text.resize(filled);  // what was read before the fault stands
-        throw;
-      }
-      text.resize(filled + got);
-      text_bytes_ += got;
-      if (cancelled_) return;
-      if (got == 0) break;
-      if (text.size() < k_block) continue;
+      const std::size_t got = read_some(input, text);
+      const bool early = got == 0 && inputs_[input].is_waiting();
+      if (got == 0 && !early) break;
+      if (early) quiet_at_.reset();
+      if (text.size() < k_block && !early) continue;
       const std::size_t newline = text.rfind('\n');
+      if (early && newline == std::string::npos) continue;
       const std::size_t cut = newline == std::string::npos ? text.size() : newline + 1;
       std::string rest = text.substr(cut);
       text.resize(cut);
       Piece next;
       next.input = input;
+      next.early = early;
       next.assumed = first ? input_start() : run::ReadState{};
       const bool whole_lines = at_line_start && newline != std::string::npos;
       at_line_start = newline != std::string::npos;
@@ -106,7 +117,12 @@ void BlockSource::read_input(std::size_t input) {
     if (error.kind() != base::ErrorKind::input) throw;
     piece.failure = error.what();
   }
-  piece.last = true;
+  piece.last = !cancelled_;
+  if (cancelled_) {
+    // Half a record must not be taken for a broken one.
+    text.resize(text.rfind('\n') + 1);
+    piece.failure.clear();
+  }
   piece.assumed = first ? input_start() : run::ReadState{};
   hand_over(std::move(piece), std::move(text), at_line_start);
 }
@@ -126,14 +142,14 @@ bool BlockSource::hand_over(Piece piece, std::string text, bool whole_lines) {
   return pieces_.push(std::move(piece));
 }
 
-const ParsedBlock* BlockSource::next() {
+const ParsedBlock* BlockSource::next(std::optional<Clock::time_point> until) {
   if (given_.block && given_.block->full) {
     reader_.read(*given_.block, state_, piece_.last);
     give();
     return &given_;
   }
   given_ = {};  // frees its memory before the next is made
-  while (auto piece = pieces_.pop()) {
+  while (auto piece = pieces_.pop_until(until)) {
     if (piece->error) std::rethrow_exception(piece->error);
     piece_ = std::move(*piece);
     if (accept()) return &given_;
@@ -159,8 +175,9 @@ bool BlockSource::accept() {
 bool BlockSource::parse_here() {
   carry_ += piece_.text;
   // A record that did not end in what there was is not tried again before there is twice as much, so
-  // that a long one costs no more than reading it twice.
-  if (!piece_.last && carry_.size() < 2 * carry_tried_) return false;
+  // that a long one costs no more than reading it twice. In a quiet pipe a short one is.
+  const bool quiet = piece_.early && carry_.size() <= 4 * k_block;
+  if (!piece_.last && !quiet && carry_.size() < 2 * carry_tried_) return false;
   given_.block = parse(reader_, std::move(carry_), state_, piece_.last);
   give();
   return true;
@@ -170,6 +187,7 @@ bool BlockSource::parse_here() {
 void BlockSource::give() {
   run::Block& block = *given_.block;
   given_.input = piece_.input;
+  given_.streams = !inputs_[piece_.input].size();
   given_.first_line = line_;
   state_ = block.end;
   line_ += block.lines;

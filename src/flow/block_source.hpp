@@ -3,9 +3,11 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -23,6 +25,7 @@ struct ParsedBlock {
   std::size_t input = 0;         // position among the inputs
   std::uint64_t first_line = 1;  // of the block in its input
   bool input_ends = false;       // nothing of this input follows
+  bool streams = false;          // it comes from a pipe, not a file
 };
 
 class BlockSource {
@@ -31,6 +34,8 @@ class BlockSource {
     run::RecordOptions records;
     std::size_t max_run_bytes = 0;
     std::size_t blocks_ahead = 4;
+    // How long lines of a pipe that has become quiet wait for more; 0: until a block is full.
+    std::chrono::milliseconds linger{0};
   };
 
   // The inputs are read one after the other. `pool` must outlive the source.
@@ -39,11 +44,15 @@ class BlockSource {
   BlockSource(const BlockSource&) = delete;
   BlockSource& operator=(const BlockSource&) = delete;
 
-  // The next block, which stands until the next call; null when all inputs are read. A compressed stream that
-  // breaks becomes a reject of the block that ends its input. Throws what reading threw.
-  const ParsedBlock* next();
+  using Clock = Input::Clock;
+  // The next block, which stands until the next call; null when all inputs are read, which ended() tells, or
+  // when this time has come. A compressed stream that breaks becomes a reject of the block that ends its
+  // input. Throws what reading threw.
+  const ParsedBlock* next(std::optional<Clock::time_point> until = {});
+  [[nodiscard]] bool ended() { return pieces_.ended(); }
 
-  // From any thread: no more is read. What was read stands, but for a record that it cuts.
+  // From any thread: no more is read. What was read is given up to the last line that is whole; the input
+  // does not end with it.
   void cancel();
 
   // Bytes of text read so far, inflated.
@@ -56,6 +65,7 @@ class BlockSource {
   struct Piece {
     std::size_t input = 0;
     bool last = false;                                // the input ends with this piece
+    bool early = false;                               // the input is quiet: no more is there
     std::string failure;                              // why it ends early
     std::future<std::unique_ptr<run::Block>> parsed;  // where it was parsed ahead, under `assumed`
     run::ReadState assumed;
@@ -65,6 +75,7 @@ class BlockSource {
 
   void read_inputs();
   void read_input(std::size_t input);
+  std::size_t read_some(std::size_t input, std::string& text);
   bool hand_over(Piece piece, std::string text, bool whole_lines);
   bool accept();
   bool parse_here();
@@ -72,6 +83,7 @@ class BlockSource {
   void start_input();
 
   std::vector<Input> inputs_;
+  std::optional<Clock::time_point> quiet_at_;  // when the lines that were read have waited long enough
   const Options options_;
   base::ThreadPool& pool_;
   base::Queue<Piece> pieces_;

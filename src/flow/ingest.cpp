@@ -20,6 +20,9 @@ namespace runctl::flow {
 
 namespace {
 
+// How long lines of a pipe are collected: parsing each by itself would cost more.
+constexpr std::chrono::milliseconds k_linger{100};
+
 // A run's identity and its bytes' fingerprint: two of equal value are duplicates.
 struct Print {
   run::Id id;
@@ -201,6 +204,8 @@ class InFlight {
 
 class Pipeline {
  public:
+  using Clock = BlockSource::Clock;
+
   Pipeline(store::ObjectStore& store, const OpenIndex& open_index, const IngestOptions& options,
            const IngestEvents& events)
       : store_(store),
@@ -216,16 +221,24 @@ class Pipeline {
         committer_(store, open_index, options, events, [this] { cancel_input(); }) {}
 
   IngestReport run(std::vector<Input> inputs) {
-    BlockSource source(std::move(inputs), {options_.records, options_.max_run_bytes, options_.jobs + 2},
-                       pool_);
+    const auto linger = std::min(options_.flush_interval, k_linger);
+    BlockSource source(std::move(inputs),
+                       {options_.records, options_.max_run_bytes, options_.jobs + 2, linger}, pool_);
     const InputScope scope(*this, source);
+    const std::stop_callback on_stop(options_.stop, [this] { cancel_input(); });
     bool nothing_in_input = true;
-    while (const ParsedBlock* const parsed = source.next()) {
+    while (true) {
+      const ParsedBlock* const parsed = source.next(flush_at_);
+      if (parsed == nullptr) {
+        if (source.ended() || !ship()) break;
+        continue;
+      }
+      streams_ = parsed->streams;
       const run::Block& block = *parsed->block;
       nothing_in_input = nothing_in_input && block.records.empty() && block.rejects.empty();
       const bool go_on = take(*parsed);
       if (events_.progress) events_.progress({source.file_bytes(), source.text_bytes(), report_.read});
-      if (!go_on) break;
+      if (!go_on || (flush_at_ && Clock::now() >= *flush_at_ && !ship())) break;
       if (!parsed->input_ends) continue;
       if (nothing_in_input && events_.empty_input) events_.empty_input(parsed->input);
       nothing_in_input = true;
@@ -324,6 +337,8 @@ class Pipeline {
   bool store(const run::Record& record, const run::Arena& arena) {
     if (writer_.must_finish_before(record) && !ship()) return false;
     writer_.add(record, arena);
+    if (streams_ && !flush_at_ && options_.flush_interval.count() > 0)
+      flush_at_ = Clock::now() + options_.flush_interval;
     in_flight_.insert({record.id, record.fingerprint});
     if (events_.stored) shipment_ids_.emplace_back(record.id_text);
     return true;
@@ -331,6 +346,7 @@ class Pipeline {
 
   // Sends the batch off; false where the committer has failed.
   bool ship() {
+    flush_at_.reset();
     if (writer_.empty()) return true;
     in_flight_.ship();
     Shipment shipment{writer_.finish(), std::move(shipment_ids_)};
@@ -347,6 +363,8 @@ class Pipeline {
   batch::Writer writer_;
   InFlight in_flight_;
   std::vector<std::string> shipment_ids_;
+  bool streams_ = false;                       // the block that is taken comes from a pipe
+  std::optional<Clock::time_point> flush_at_;  // when the batch that is being filled must go
   IngestReport report_;
   std::mutex source_mutex_;
   BlockSource* source_ = nullptr;

@@ -1,9 +1,11 @@
 // Runs in: inputs → blocks → batches → store → index. Whoever reads this and fetch.hpp has understood runctl.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,9 +22,14 @@ struct IngestOptions {
   std::size_t max_run_bytes = 256U << 20;
   std::uint64_t batch_bytes = 32U << 20;  // of raw NDJSON
   int level = 3;
+  // A run from a pipe is stored at the latest when this time has passed since it came; 0: when the batch is
+  // full.
+  std::chrono::milliseconds flush_interval{0};
   std::size_t jobs = 1;  // threads that parse and compress
   bool stop_at_first_reject = false;
   bool dry_run = false;  // store nothing, record nothing
+  // When this is asked for, no more is read; whole records that were read until then are stored.
+  std::stop_token stop{};
 };
 
 // A record that was not stored.
@@ -64,9 +71,9 @@ struct IngestEvents {
 // made.
 using OpenIndex = std::function<std::optional<index::Index>()>;
 
-// Returns when every record is stored and recorded, was before, or is rejected. Throws base::Error where the
-// store, the index or an input fails; what was stored until then is recorded, and the same call again stores
-// the rest.
+// Returns when every record is stored and recorded, was before, or is rejected, or when it was asked to stop.
+// Throws base::Error where the store, the index or an input fails; what was stored until then is recorded,
+// and the same call again stores the rest.
 IngestReport ingest(std::vector<Input> inputs, store::ObjectStore& store, const OpenIndex& open_index,
                     const IngestOptions& options, const IngestEvents& events);
 

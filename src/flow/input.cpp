@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <limits>
 #include <string_view>
 #include <vector>
 
@@ -79,6 +80,8 @@ struct Input::State {
   std::vector<char> buffer = std::vector<char>(k_buffer);
   std::string_view unread;  // of the buffer
   bool started = false;
+  std::optional<Clock::time_point> until;  // of this read
+  bool waiting = false;                    // `until` has come
   std::unique_ptr<GzipStream> gzip;
   std::unique_ptr<batch::StreamDecompressor> zstd;
 
@@ -100,18 +103,28 @@ struct Input::State {
   // Waits until there is something to read; false where the input was cancelled. Files never make wait.
   bool wait() {
     if (size) return !cancelled;
-    pollfd waiting[2] = {{fd, POLLIN, 0}, {wake.get(), POLLIN, 0}};
-    while (!cancelled && ::poll(waiting, 2, -1) < 0) {
+    pollfd events[2] = {{fd, POLLIN, 0}, {wake.get(), POLLIN, 0}};
+    int ready = -1;
+    while (!cancelled && (ready = ::poll(events, 2, milliseconds_left())) < 0) {
       if (errno != EINTR) base::throw_errno(name, errno);
     }
-    return !cancelled;
+    waiting = ready == 0;
+    return !cancelled && !waiting;
+  }
+
+  // For poll(2), rounded up.
+  [[nodiscard]] int milliseconds_left() const {
+    if (!until) return -1;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(*until - Clock::now()).count();
+    return static_cast<int>(std::clamp<std::int64_t>(left, 0, std::numeric_limits<int>::max()));
   }
 
   // Looks at the first bytes: gzip's magic is 1F 8B (RFC 1952, 2.3.1).
   void start() {
-    started = true;
     while (unread.size() < 4 && fill()) {
     }
+    if (waiting) return;
+    started = true;
     if (unread.starts_with("\x1F\x8B"))
       gzip = std::make_unique<GzipStream>();
     else if (batch::is_zstd(unread))
@@ -123,7 +136,7 @@ struct Input::State {
     while (true) {
       if (unread.empty() && !fill()) {
         if (!stream.complete()) {
-          if (cancelled) return 0;
+          if (cancelled || waiting) return 0;
           throw Error(ErrorKind::input,
                       std::string("the ") + what + " stream is cut short: its end is missing");
         }
@@ -160,12 +173,17 @@ Input::~Input() = default;
 Input::Input(Input&&) noexcept = default;
 Input& Input::operator=(Input&&) noexcept = default;
 
-std::size_t Input::read(std::span<char> out) {
+std::size_t Input::read(std::span<char> out, std::optional<Clock::time_point> until) {
+  state_->until = until;
+  state_->waiting = false;
   if (!state_->started) state_->start();
+  if (state_->waiting) return 0;
   if (state_->gzip) return state_->inflated(*state_->gzip, out, "gzip");
   if (state_->zstd) return state_->inflated(*state_->zstd, out, "zstd");
   return state_->plain(out);
 }
+
+bool Input::is_waiting() const { return state_->waiting; }
 
 void Input::cancel() {
   state_->cancelled = true;

@@ -2,6 +2,7 @@
 // user of zlib.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -12,6 +13,8 @@ namespace runctl::flow {
 
 class Input {
  public:
+  using Clock = std::chrono::steady_clock;
+
   // `path` is a file's, or "-" for standard input. Throws Error(usage) where it cannot be read as a file.
   explicit Input(const std::string& path);
   ~Input();
@@ -19,8 +22,9 @@ class Input {
   Input& operator=(Input&&) noexcept;
 
   // Reads at least one byte; 0 at the end. Throws Error(input) where a compressed stream is broken or cut,
-  // Error(io) where the system fails.
-  std::size_t read(std::span<char> out);
+  // Error(io) where the system fails. Also 0, and is_waiting(), where a pipe gave nothing by `until`.
+  std::size_t read(std::span<char> out, std::optional<Clock::time_point> until = {});
+  [[nodiscard]] bool is_waiting() const;
 
   // From any thread: a read that waits for a pipe ends now, and so do all later ones.
   void cancel();

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "index/query.hpp"
@@ -24,6 +25,22 @@ struct BatchInfo {
 struct FieldPlace {
   std::uint32_t offset = 0;
   std::uint32_t length = 0;
+};
+
+// The runs that the index looks for in one batch.
+struct RunsOfBatch {
+  std::uint64_t count = 0;
+  std::vector<run::Id> first;  // at most k_first_runs of them
+};
+inline constexpr std::size_t k_first_runs = 3;
+
+// What the index says of a batch, held against its footer.
+struct Agreement {
+  bool known = false;  // the index has the batch; if not, the rest says nothing
+  std::uint64_t size = 0;
+  bool same_frames = false;
+  std::vector<std::uint32_t> lost;  // positions in the footer of runs that the index does not find
+  std::uint64_t strangers = 0;      // runs that it looks for in the batch, where others lie
 };
 
 struct Status {
@@ -91,6 +108,12 @@ class Index {
   std::optional<FieldPlace> field(std::int64_t run, std::string_view name);
 
   Status status();
+
+  // By key of the batch; those whose batch the index does not name are under the empty key. Reads the place
+  // of every run.
+  std::unordered_map<std::string, RunsOfBatch> runs_by_batch();
+  // `expected` is the number of runs that runs_by_batch told of the batch: it spares counting them again.
+  Agreement compare(std::string_view key, const run::Table& footer, std::uint64_t expected);
 
   // Small facts that belong to the index, such as when it was last made to agree with the store.
   std::optional<std::string> setting(std::string_view name);

@@ -18,7 +18,8 @@ run::Id id_at(const Statement& select, int column) {
   return id;
 }
 
-const std::string& text(Statement& select, std::unordered_map<std::int64_t, std::string>& known, std::int64_t row) {
+const std::string& text(Statement& select, std::unordered_map<std::int64_t, std::string>& known,
+                        std::int64_t row) {
   static const std::string none;
   if (row == 0) return none;
   if (known.size() >= k_texts_kept) known.clear();
@@ -53,7 +54,8 @@ void Rows::go_to(std::uint32_t row) {
   select_.reset();
   row_ = row;
   if (!select_.bind(1, row).step()) {
-    throw base::Error(base::ErrorKind::corrupt, "the index lacks the row of a run; run 'runctl index rebuild'");
+    throw base::Error(base::ErrorKind::corrupt,
+                      "the index lacks the row of a run; run 'runctl index rebuild'");
   }
 }
 
