@@ -106,30 +106,45 @@ int sync(const GlobalFlags& globals, const std::string& since) {
                                 counted(report.batches, "batch", "batches")));
 }
 
+index::Index replace(const Session& session, const base::Error& why) {
+  note(std::string(why.what()) + "; it is made anew now");
+  index::Index::remove(session.index_path());
+  return session.index_for_writing();
+}
+
 index::Index open_or_replace(const Session& session) {
   try {
     return session.index_for_writing();
   } catch (const base::Error& error) {
     if (error.kind() != base::ErrorKind::corrupt) throw;
-    note(std::string(error.what()) + "; it is made anew");
-    index::Index::remove(session.index_path());
-    return session.index_for_writing();
+    return replace(session, error);
   }
+}
+
+flow::SyncReport rebuild(const Session& session, index::Index& index) {
+  ProgressLine progress(session.settings().progress, session.settings().quiet);
+  return flow::rebuild(session.store(), index, [&progress](std::uint64_t done, std::uint64_t all) {
+    progress.update(done, all, fmt::format("{} of {} batches", human_count(done), human_count(all)));
+  });
 }
 
 int rebuild(const GlobalFlags& globals) {
   Session session(globals);
   const std::int64_t started = now_microseconds();
-  index::Index index = open_or_replace(session);
   flow::SyncReport report;
-  {
-    ProgressLine progress(session.settings().progress, session.settings().quiet);
-    report = flow::rebuild(session.store(), index, [&progress](std::uint64_t done, std::uint64_t all) {
-      progress.update(done, all, fmt::format("{} of {} batches", human_count(done), human_count(all)));
-    });
+  std::optional<index::Index> index = open_or_replace(session);
+  try {
+    report = rebuild(session, *index);
+  } catch (const base::Error& error) {
+    // Broken batches are reported, not thrown: it is the index that is broken, further in than opening it
+    // shows.
+    if (error.kind() != base::ErrorKind::corrupt) throw;
+    index.reset();
+    index = replace(session, error);
+    report = rebuild(session, *index);
   }
   for (const std::string& broken : report.broken) note(broken);
-  if (report.broken.empty()) index.set_setting(k_synced, std::to_string(started));
+  if (report.broken.empty()) index->set_setting(k_synced, std::to_string(started));
   return report_end(session, report,
                     fmt::format("the index holds {} of {}", counted(report.runs, "run", "runs"),
                                 counted(report.batches, "batch", "batches")));

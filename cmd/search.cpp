@@ -141,21 +141,22 @@ class SearchCommand {
     if (format_ == "csv") out_.write(k_csv_header);
     std::size_t found = 0;
     bool more = false;
+    index::Cursor last;
     index_->search(query_, [&](const index::Hit& hit) {
       if (found == options_.limit && options_.limit != 0) {
         more = true;
         return;
       }
       ++found;
+      last = hit.cursor;
       page_.push_back(hit);
       if (page_.size() == k_page) print_page();
     });
-    const std::string last = page_.empty() ? "" : page_.back().cursor.text();
     print_page();
     if (found == 0 && format_ == "table" && !session_.settings().quiet) note("no run matches");
     if (!more || format_ != "table" || session_.settings().quiet) return;
     out_.finish();
-    note("there are more; for the next ones: --after " + last);
+    note("there are more; for the next ones: --after " + last.text());
   }
 
   void print_page() {

@@ -106,9 +106,14 @@ std::optional<std::string> FrameCache::find(const std::string& key, std::uint64_
 
 bool FrameCache::contains(const std::string& key, std::uint64_t offset, std::uint64_t length) {
   if (!ready()) return false;
-  const std::string name = name_of(identity(key, offset, length));
+  const std::string id = identity(key, offset, length);
+  const std::string name = name_of(id);
   const base::FileDescriptor shard = directory_->shard(shard_of(name), Make::no);
-  return shard && exists(shard.get(), name);
+  struct stat status {};
+  if (!shard || ::fstatat(shard.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return false;
+  const std::int64_t used = std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
+  return S_ISREG(status.st_mode) && used >= limits_.oldest_use_ns &&
+         static_cast<std::uint64_t>(status.st_size) == k_head_bytes + id.size() + length;
 }
 
 std::optional<std::string> FrameCache::read_entry(const std::string& identity, std::uint64_t length) {

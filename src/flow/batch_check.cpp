@@ -178,6 +178,8 @@ class BatchReading {
     std::mt19937_64 random(part_.seed);
     std::bernoulli_distribution is_chosen(part_.part);
     for (std::size_t i = 0; i < count; ++i) chosen[i] = is_chosen(random);
+    // Of few frames chance may choose none.
+    if (count > 0) chosen[random() % count] = true;
     return chosen;
   }
 

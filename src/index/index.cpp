@@ -1,6 +1,7 @@
 #include "index/index.hpp"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -54,6 +55,12 @@ void Index::create(const std::string& path) {
   {
     Database database(file.temporary_path(), Database::Mode::create);
     create_schema(database);
+  }
+  // The log of an index that was removed without it would be replayed into the new one.
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) {
+    ::unlink((path + "-wal").c_str());
+    ::unlink((path + "-shm").c_str());
   }
   file.commit(base::AtomicFile::Replace::no);
 }
@@ -162,10 +169,18 @@ std::vector<std::string> Index::batch_keys() {
   return keys;
 }
 
+// Numbers of batches are never given a second time: whoever remembers one over a rebuild comes here.
+[[noreturn]] void throw_lost_batch(const std::string& path) {
+  throw Error(ErrorKind::corrupt,
+              path +
+                  ": the index was made anew meanwhile, or is broken; run the command again, then "
+                  "'runctl index rebuild'");
+}
+
 BatchInfo Index::batch(std::int64_t batch) {
   Statement select = tables_->database.prepare("SELECT key, size, modified FROM batch WHERE batch = ?1");
   if (!select.bind(1, batch).step()) {
-    throw Error(ErrorKind::corrupt, tables_->path + ": the index is broken; run 'runctl index rebuild'");
+    throw_lost_batch(tables_->path);
   }
   return {std::string(select.bytes(0)), static_cast<std::uint64_t>(select.number(1)), select.number(2)};
 }
@@ -190,6 +205,7 @@ std::vector<run::Frame> Index::frames(std::int64_t batch, std::uint64_t raw_offs
     frame.stored = static_cast<std::uint32_t>(select.number(3));
     frames.push_back(frame);
   }
+  if (frames.empty() && length > 0) throw_lost_batch(tables_->path);
   return frames;
 }
 

@@ -17,29 +17,23 @@ constexpr std::size_t k_entry_max = 40;
 // As many segments of a level become one of the next.
 constexpr std::size_t k_fan_in = 8;
 
-[[noreturn]] void broken() {
-  throw base::Error(
-      base::ErrorKind::corrupt,
-      "the index has a broken block; run 'runctl index rebuild' to make it anew from the store");
-}
-
 void append_varint(std::string& out, std::uint64_t number) {
   for (; number >= 0x80; number >>= 7) out += static_cast<char>(number | 0x80);
   out += static_cast<char>(number);
 }
 
 std::uint64_t read_varint(const char*& at, const char* end) {
-  if (at == end) broken();
+  if (at == end) throw_broken_block();
   std::uint64_t number = static_cast<unsigned char>(*at++);
   if (number < 0x80) return number;
   number &= 0x7F;
   for (unsigned shift = 7; shift < 64; shift += 7) {
-    if (at == end) broken();
+    if (at == end) throw_broken_block();
     const auto byte = static_cast<unsigned char>(*at++);
     number |= std::uint64_t{byte & 0x7Fu} << shift;
     if (byte < 0x80) return number;
   }
-  broken();
+  throw_broken_block();
 }
 
 std::uint64_t distance(std::uint64_t from, std::uint64_t to) {
@@ -98,6 +92,12 @@ class SegmentReader {
 
 }  // namespace
 
+void throw_broken_block() {
+  throw base::Error(
+      base::ErrorKind::corrupt,
+      "the index has a broken block; run 'runctl index rebuild' to make it anew from the store");
+}
+
 std::string encode_block(PostingKind kind, const std::vector<Posting>& postings) {
   std::string stored;
   Posting last;
@@ -117,9 +117,10 @@ void decode_block(PostingKind kind, std::string_view stored, std::vector<Posting
     posting.key += read_varint(at, end);
     if (kind == PostingKind::term) posting.order = moved(posting.order, read_varint(at, end));
     posting.row = static_cast<std::uint32_t>(moved(posting.row, read_varint(at, end)));
+    if (!postings.empty() && posting <= postings.back()) throw_broken_block();
     postings.push_back(posting);
   }
-  if (postings.empty()) broken();
+  if (postings.empty()) throw_broken_block();
 }
 
 // Hashes spread evenly over buckets by their first bits; what is in one bucket came in the order of rows, so
@@ -176,9 +177,10 @@ std::int64_t BlockSource::entries_before(const Segment& segment, std::int64_t bl
 
 void BlockSource::read(std::int64_t block, std::vector<Posting>& postings) {
   content_.bind(1, block);
-  if (!content_.step()) broken();
-  decode_block(kind_, content_.bytes(0), postings);
+  if (!content_.step()) throw_broken_block();
+  const std::string stored(content_.bytes(0));  // nothing may be left open where it is broken
   content_.reset();
+  decode_block(kind_, stored, postings);
 }
 
 // Writes a segment from postings in ascending order.

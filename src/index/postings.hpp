@@ -52,6 +52,9 @@ void decode_block(PostingKind kind, std::string_view stored, std::vector<Posting
 // Sorts postings whose keys are hashes, several times as fast as std::sort.
 void sort_postings(std::vector<Posting>& postings);
 
+// Throws Error(corrupt): what a block holds cannot be.
+[[noreturn]] void throw_broken_block();
+
 // All segments of a kind, in ascending order of rows.
 std::vector<Segment> segments_of(Database& database, PostingKind kind);
 

@@ -1,4 +1,6 @@
 // A batch into the index: one row a run, and what it can be found by into sorted segments.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <limits>
 #include <optional>
@@ -371,7 +373,10 @@ void Index::rebuild(const NextBatch& next) {
     table = {};
   }
   transaction.commit();
+  // Without waiting: a reader may be a search in somebody's pager.
+  tables.database.execute("PRAGMA busy_timeout = 0");
   tables.database.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+  tables.database.execute(fmt::format("PRAGMA busy_timeout = {}", k_busy_milliseconds).c_str());
 }
 
 }  // namespace runctl::index

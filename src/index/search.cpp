@@ -21,6 +21,8 @@ using base::ErrorKind;
 // find one name in one segment, and to look at the row of one run.
 constexpr double k_find_cost = 10;
 constexpr double k_row_cost = 2;
+// Each find is a decoded block in memory.
+constexpr double k_max_finds = 10'000;
 class Search {
  public:
   Search(Index::Tables& tables, const Query& query)
@@ -142,7 +144,7 @@ class Search {
     const double looked_at =
         query_.limit == 0 || runs == 0 ? all : std::min(all, static_cast<double>(query_.limit) * all / runs);
     const double finds = static_cast<double>(names_.size()) * static_cast<double>(segments_.size());
-    compare_names_ = of_none || looked_at * k_row_cost < finds * k_find_cost;
+    compare_names_ = of_none || finds > k_max_finds || looked_at * k_row_cost < finds * k_find_cost;
     if (compare_names_) names_.clear();
   }
 

@@ -11,9 +11,6 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 
-// How long one process waits for another's transaction: many may stand in line.
-constexpr int k_busy_milliseconds = 600'000;
-
 [[noreturn]] void fail(sqlite3* database, int code) {
   const char* const name = sqlite3_db_filename(database, "main");
   std::string message = std::string(name == nullptr ? "index" : name) + ": " + sqlite3_errmsg(database);

@@ -44,6 +44,9 @@ class Statement {
   std::unique_ptr<sqlite3_stmt, Deleter> statement_;
 };
 
+// How long one process waits for another's transaction: many may stand in line.
+inline constexpr int k_busy_milliseconds = 600'000;
+
 class Database {
  public:
   enum class Mode {

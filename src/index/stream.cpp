@@ -21,6 +21,7 @@ class TermStream : public Stream {
   }
 
   void next() override {
+    const Position last = current();
     if (direction_ == Direction::up) {
       if (++at_ == entries_.size()) load(block_ + 1, 0);
     } else if (at_ == 0) {
@@ -29,6 +30,7 @@ class TermStream : public Stream {
       --at_;
     }
     settle();
+    if (!done_ && current() <= last) throw_broken_block();  // else a search would never end
   }
 
   void seek(Position target) override {
@@ -50,6 +52,7 @@ class TermStream : public Stream {
         at_ = static_cast<std::size_t>(behind - entries_.begin()) - 1;
     }
     settle();
+    if (!done_ && current() < target) throw_broken_block();
   }
 
  private:

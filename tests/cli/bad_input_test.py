@@ -450,30 +450,27 @@ class BadStore(BadInputTest):
             self.assert_message(self.runctl("ingest", "-", stdin=joined(GOOD), status=FAILED), "ermission")
 
     def check_as_nobody(self) -> None:
-        self.dir.chmod(0o755)
         self.store.mkdir(mode=0o755)
         for path in (self.home, *self.home.rglob("*")):
-            os.chown(path, 65534, 65534)
-        try:
-            self.run_plain("--version", user=65534, group=65534)
-        except (OSError, subprocess.SubprocessError, AssertionError) as why:
-            self.skipTest(f"we are root, and nobody cannot run the binary: {why}")
-        result = self.runctl("ingest", "-", stdin=joined(GOOD), status=FAILED, user=65534, group=65534)
+            os.chown(path, harness.NOBODY, harness.NOBODY)
+        result = self.run_as_nobody("--store", self.store, "ingest", "-", stdin=joined(GOOD))
+        self.assertEqual(result.status, FAILED, str(result))
         self.assert_message(result, "ermission")
         self.assertEqual(self.objects(), [])
 
     def test_store_that_cannot_be_read(self):
         """It is not taken for an empty one."""
         self.ingest_bytes(joined(GOOD))
-        index = {"env": {"RUNCTL_INDEX": str(self.home / "other.sqlite")}}
+        index = {"RUNCTL_INDEX": str(self.home / "other.sqlite")}
+        run = self.run_plain
         if os.geteuid() == 0:
-            self.dir.chmod(0o755)
-            os.chown(self.home, 65534, 65534)
-            index |= {"user": 65534, "group": 65534}
+            os.chown(self.home, harness.NOBODY, harness.NOBODY)
+            run = self.run_as_nobody
         self.store.chmod(0o000)
         try:
             for arguments in (["index", "sync"], ["doctor"], ["ingest", "-"]):
-                result = self.runctl(*arguments, stdin=joined(GOOD), status=FAILED, **index)
+                result = run("--store", self.store, *arguments, stdin=joined(GOOD), env=index)
+                self.assertEqual(result.status, FAILED, str(result))
                 self.assertIn(b"ermission", result.out + result.err)
         finally:
             self.store.chmod(0o755)

@@ -13,6 +13,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,9 @@ PROJECT = pathlib.Path(__file__).resolve().parents[2]
 OWN_DATA = PROJECT / "tests" / "data"
 LONG = os.environ.get("RUNCTL_LONG", "") not in ("", "0")
 DONE, NOT_FOUND, USAGE, REJECTED, FAILED, CORRUPT = range(6)
+NOBODY = 65534
+# A job in the background of a script ignores SIGINT, and what it starts would too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 SUMMARY_KEYS = {"read", "stored", "duplicate", "rejected", "batches", "bytes_in", "bytes_stored", "seconds"}
 
 
@@ -96,6 +100,16 @@ class CliTest(unittest.TestCase):
     def run_plain(self, *arguments, stdin: bytes = b"", env: dict | None = None, **options) -> Result:
         """Runs runctl with exactly these arguments, in the test's directory."""
         return self.run_command([binary(), *arguments], stdin=stdin, env=env, **options)
+
+    def run_as_nobody(self, *arguments, **options) -> Result:
+        """As run_plain by root, for an ordinary user; a copy of the program is run, for the path to the program may
+        be closed to others."""
+        copy = self.dir / "runctl"
+        if not copy.exists():
+            shutil.copyfile(binary(), copy)
+            copy.chmod(0o755)
+        self.dir.chmod(0o755)
+        return self.run_command([copy, *arguments], user=NOBODY, group=NOBODY, **options)
 
     def run_command(self, command, stdin: bytes = b"", env: dict | None = None, **options) -> Result:
         done = subprocess.run(

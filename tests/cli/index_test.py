@@ -25,6 +25,33 @@ class IndexTest(harness.CliTest):
         return json.loads(result.out)
 
 
+class Damaged(IndexTest):
+    def test_a_rebuild_mends_what_opening_does_not_show(self):
+        self.ingest_bytes(joined(make_runs(3000).values()))
+        whole = self.index.read_bytes()
+        self.assertGreater(len(whole), 20 * 8192)
+        for page in (2, 8, len(whole) // 8192 // 2, len(whole) // 8192 - 3):
+            with self.subTest(page=page):
+                self.forget()
+                self.index.write_bytes(whole[:page * 8192] + bytes(12288) + whole[page * 8192 + 12288:])
+                self.runctl("index", "rebuild")
+                self.assertEqual(self.runctl("search", "--count").out, b"3000\n")
+
+    def test_a_log_that_is_left_is_not_replayed_into_a_new_index(self):
+        self.ingest_bytes(joined(make_runs(50).values()))
+        with sqlite3.connect(self.index) as reader:
+            reader.execute("SELECT count(*) FROM run").fetchone()  # keeps the log from being removed
+            self.ingest_bytes(joined(make_runs(50, 50).values()))
+            log = self.dir / "index.sqlite-wal"
+            left = log.read_bytes()
+            self.assertTrue(left)
+        reader.close()
+        self.forget()
+        log.write_bytes(left)
+        self.runctl("index", "rebuild")
+        self.assertEqual(self.runctl("search", "--count").out, b"100\n")
+
+
 class Status(IndexTest):
     def test_counts(self):
         self.ingest_bytes(joined(make_runs(30).values()))

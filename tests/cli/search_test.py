@@ -902,6 +902,15 @@ class Usage(SearchTest):
         self.assert_message(result, "no run matches")
         self.assertEqual(self.runctl("search", "--name", "none", "--format", "table", "-q").err, b"")
 
+    def test_the_next_page_of_a_table(self):
+        """Runs are printed a thousand at a time: the cursor is that of the last one all the same."""
+        self.ingest_bytes(harness.joined(harness.make_runs(1300).values()))
+        for limit in (999, 1000, 1001):
+            result = self.runctl("search", "--format", "table", "--limit", str(limit))
+            cursor = result.err.split()[-1].decode()
+            rest = self.runctl("search", "--format", "ids", "--limit", "0", "--after", cursor)
+            self.assertEqual(len(rest.lines), 1300 - limit)
+
     def test_limits(self):
         """50 without a flag; a table says where to go on."""
         self.ingest_lines([make_run(n, start_time=n) for n in range(60)])
