@@ -28,7 +28,8 @@ void add_to_filter(std::string& bits, std::uint64_t key) {
   const std::uint64_t hash = mix(key);
   char* const line = bits.data() + line_of(hash, bits.size() / k_line) * k_line;
   for (std::uint64_t probe = 0, rest = mix(hash); probe < k_probes; ++probe, rest >>= 9) {
-    line[(rest & 511) / 8] |= static_cast<char>(1 << (rest & 7));
+    char& byte = line[(rest & 511) / 8];
+    byte = static_cast<char>(static_cast<unsigned char>(byte) | (1U << (rest & 7)));
   }
 }
 

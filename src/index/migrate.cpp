@@ -1,4 +1,6 @@
 // From older schema versions to this one.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 
@@ -92,8 +94,8 @@ void add_postings(Database& database, std::int64_t first_row, std::int64_t last_
 void migrate_from_1(Database& database) {
   database.execute("DROP VIEW runs; DROP TABLE segment; DROP TABLE segment_block; DROP TABLE block");
   constexpr std::array k_kept = {"setting", "batch", "frame", "text", "run", "tag", "field"};
-  for (const std::string table : k_kept) {
-    database.execute(("ALTER TABLE " + table + " RENAME TO old_" + table).c_str());
+  for (const char* const table : k_kept) {
+    database.execute(fmt::format("ALTER TABLE {0} RENAME TO old_{0}", table).c_str());
   }
   create_tables(database);
   database.execute(k_copy_from_1);
@@ -101,7 +103,7 @@ void migrate_from_1(Database& database) {
   for (std::int64_t first = 1; first <= rows; first += k_rows_together) {
     add_postings(database, first, std::min(rows, first + k_rows_together - 1));
   }
-  for (const std::string table : k_kept) database.execute(("DROP TABLE old_" + table).c_str());
+  for (const char* const table : k_kept) database.execute(fmt::format("DROP TABLE old_{}", table).c_str());
   database.execute("DROP TABLE tag_list");
 }
 

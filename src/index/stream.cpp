@@ -6,7 +6,7 @@ namespace runctl::index {
 
 namespace {
 
-class TermStream : public Stream {
+class TermStream final : public Stream {
  public:
   TermStream(BlockSource& blocks, const Segment& segment, std::uint64_t key, Direction direction,
              Position begin)
@@ -79,7 +79,7 @@ class TermStream : public Stream {
   bool done_ = false;
 };
 
-class PositionStream : public Stream {
+class PositionStream final : public Stream {
  public:
   explicit PositionStream(std::vector<Position> positions) : positions_(std::move(positions)) {
     std::sort(positions_.begin(), positions_.end());
@@ -97,7 +97,7 @@ class PositionStream : public Stream {
 };
 
 // Each stream leaps to where the others are.
-class AllStream : public Stream {
+class AllStream final : public Stream {
  public:
   explicit AllStream(Streams streams) : streams_(std::move(streams)) { settle(); }
   [[nodiscard]] bool done() const override { return done_; }
@@ -135,7 +135,7 @@ class AllStream : public Stream {
 };
 
 // A heap of streams, the least position on top.
-class AnyStream : public Stream {
+class AnyStream final : public Stream {
  public:
   explicit AnyStream(Streams streams) : heap_(std::move(streams)) {
     std::erase_if(heap_, [](const auto& stream) { return stream->done(); });
