@@ -149,16 +149,34 @@ std::vector<Location> Index::find(const run::Id& id) {
 }
 
 std::vector<Location> Index::find_trace(const run::Id& trace) {
+  // Runs that start at the same time, or of which nobody knows when, come in the order in which they were
+  // stored: it does not depend on the order in which this index heard of them.
+  struct Member {
+    std::int64_t start = 0;
+    const BatchInfo* batch = nullptr;
+    Location location;
+    [[nodiscard]] auto order() const {
+      return std::tie(start, batch->modified_ns, batch->key, location.raw_offset);
+    }
+  };
   Query query;
   query.trace = trace;
   query.order = Query::Order::oldest;
   query.limit = 0;
-  std::vector<Location> locations;
-  std::vector<Location> without_start;
+  std::unordered_map<std::int64_t, BatchInfo> batches;
+  std::vector<Member> members;
+  const Snapshot snapshot(tables_->database);
   search(query, [&](const Hit& hit) {
-    (hit.facts.start == base::k_no_time ? without_start : locations).push_back(hit.location);
+    const auto [entry, added] = batches.try_emplace(hit.location.batch);
+    if (added) entry->second = batch(hit.location.batch);
+    const bool timed = hit.facts.start != base::k_no_time;
+    members.push_back(
+        {timed ? hit.facts.start : std::numeric_limits<std::int64_t>::max(), &entry->second, hit.location});
   });
-  locations.insert(locations.end(), without_start.begin(), without_start.end());
+  std::sort(members.begin(), members.end(),
+            [](const Member& a, const Member& b) { return a.order() < b.order(); });
+  std::vector<Location> locations;
+  for (const Member& member : members) locations.push_back(member.location);
   return locations;
 }
 
