@@ -57,9 +57,8 @@ void add_globals(Program& program) {
   app.set_version_flag("--version", "runctl " RUNCTL_VERSION);
 }
 
-// The arguments, the last one first, as the parser takes them. It would take the next argument for the value
-// of
-// "--flag=", which a script writes as --flag="$EMPTY".
+// The arguments, the last one first, as the parser takes them. For the value of "--flag=", which a script
+// writes as --flag="$EMPTY", it would take the next argument.
 std::vector<std::string> arguments_of(int argc, char** argv) {
   std::vector<std::string> arguments;
   bool flags = true;

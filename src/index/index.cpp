@@ -8,12 +8,9 @@
 #include <limits>
 #include <tuple>
 #include <unordered_map>
-#include <unordered_set>
 
-#include "base/bytes.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
-#include "base/hash.hpp"
 #include "base/time.hpp"
 #include "index/schema.hpp"
 #include "index/tables.hpp"
