@@ -11,6 +11,8 @@
 #include "base/error.hpp"
 #include "batch/frame.hpp"
 #include "command.hpp"
+#include "flow/committer.hpp"
+#include "follow_state.hpp"
 #include "ids.hpp"
 #include "interrupt.hpp"
 #include "output.hpp"
@@ -31,26 +33,30 @@ struct Options {
   bool print_ids = false;
   bool new_ids = false;
   bool no_sync = false;
+  bool follow = false;
+  bool drain = false;
+  std::string spool_max = "1GiB";
   std::string flush_interval = "5s";
   flow::IngestOptions flow;
 };
 
+// Whether the store was asked what it holds when the index was new.
+constexpr const char* k_first_sync = "first_sync";
+
 std::string summary_line(const flow::IngestReport& report, double seconds) {
-  return fmt::format("read {}, stored {}, duplicate {}, rejected {}; {}, {} in, {} stored, {:.2f} s",
+  return fmt::format("read {}, stored {}, duplicate {}, rejected {}{}; {}, {} in, {} stored, {:.2f} s",
                      report.read, report.stored, report.duplicate, report.rejected,
+                     report.spooled == 0 ? "" : fmt::format(", spooled {}", report.spooled),
                      counted(report.batches, "batch", "batches"), human_bytes(report.bytes_in),
                      human_bytes(report.bytes_stored), seconds);
 }
 
 void print_json_summary(const flow::IngestReport& report, double seconds) {
-  const nlohmann::ordered_json summary = {{"read", report.read},
-                                          {"stored", report.stored},
-                                          {"duplicate", report.duplicate},
-                                          {"rejected", report.rejected},
-                                          {"batches", report.batches},
-                                          {"bytes_in", report.bytes_in},
-                                          {"bytes_stored", report.bytes_stored},
-                                          {"seconds", seconds}};
+  const nlohmann::ordered_json summary = {
+      {"read", report.read},         {"stored", report.stored},     {"duplicate", report.duplicate},
+      {"rejected", report.rejected}, {"spooled", report.spooled},   {"delivered", report.delivered},
+      {"batches", report.batches},   {"bytes_in", report.bytes_in}, {"bytes_stored", report.bytes_stored},
+      {"seconds", seconds}};
   DataOutput out("");
   out.write(summary.dump() + "\n");
   out.finish();
@@ -67,17 +73,66 @@ std::chrono::milliseconds interval_of(const std::string& text) {
   return std::chrono::milliseconds(*duration / 1000);
 }
 
+void check_usage(const Options& options, bool json) {
+  const auto refuse = [](const char* why) { throw base::Error(base::ErrorKind::usage, why); };
+  if (options.print_ids && json)
+    refuse("--print-ids and --json both write to standard output: give one of them");
+  if (options.drain && !options.files.empty()) refuse("--drain reads nothing: give no FILE with it");
+  if (!options.follow) return;
+  if (options.drain) refuse("--follow and --drain: give one of them");
+  if (options.files.size() != 1 || options.files.front() == "-")
+    refuse("--follow: name one FILE; what comes through a pipe is read as it comes");
+  if (options.flow.dry_run) refuse("--follow and --dry-run: give one of them");
+  // What is read again after a crash must be known again.
+  if (options.new_ids) refuse("--follow and --new-ids: a run that is read twice would be stored twice");
+}
+
 class IngestCommand {
  public:
   IngestCommand(const GlobalFlags& globals, const Options& options)
       : options_(options),
         session_(globals),
-        progress_(session_.settings().progress, session_.settings().quiet) {}
+        progress_(session_.settings().progress, session_.settings().quiet) {
+    const std::uint64_t spool_max = size_of({options.spool_max, "--spool-max"});
+    if (spool_max > 0 && has_state_directory()) spool_.emplace(session_.spool(spool_max));
+    if (options.follow) follow_state_.emplace(session_.store().url(), options.files.front());
+  }
+
+  // Delivers what waits in the spool, and nothing else.
+  int drain() {
+    const auto started = std::chrono::steady_clock::now();
+    session_.prepare_to_store();
+    index::Index index = session_.index_for_writing();
+    flow::Delivery delivery(session_.store(), index);
+    flow::IngestReport report;
+    bool broken = false;
+    const bool done = delivery.drain(
+        session_.spool(0),
+        [&report](const flow::SpooledBatch& batch, std::size_t added) {
+          report.delivered += added;
+          ++report.delivered_batches;
+          report.bytes_stored += batch.size;
+        },
+        [&broken](const flow::SpooledBatch& /*batch*/, const std::string& why) {
+          note(why);
+          broken = true;
+        });
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - started;
+    if (session_.settings().json)
+      print_json_summary(report, seconds.count());
+    else
+      tell_delivered(report);
+    if (!done) {
+      throw base::Error(base::ErrorKind::io,
+                        session_.spool(0).directory() + ": another process is delivering it");
+    }
+    return broken ? base::exit_status(base::ErrorKind::corrupt) : 0;
+  }
 
   int run() {
     std::vector<flow::Input> inputs = open_inputs();
     if (!options_.rejects.empty()) rejects_ = std::make_unique<DataOutput>(options_.rejects);
-    if (!options_.flow.dry_run) prepare();
+    if (!options_.flow.dry_run) prepare(!size_);
     const auto started = std::chrono::steady_clock::now();
     const flow::IngestReport report = ingest(std::move(inputs));
     progress_.clear();
@@ -91,7 +146,9 @@ class IngestCommand {
       print_json_summary(report, seconds.count());
     else if (!session_.settings().quiet && signal_ == 0)
       note(summary_line(report, seconds.count()));
+    if (report.delivered_batches > 0) tell_delivered(report);
     session_.report_traffic();
+    if (report.spooled_batches > 0) tell_spooled(report);
     if (signal_ == 0) return exit_status(report);
     note(fmt::format("interrupted: {}; run the same command again to go on",
                      summary_line(report, seconds.count())));
@@ -103,6 +160,7 @@ class IngestCommand {
     const Interruption interruption;
     flow::IngestOptions options = options_.flow;
     options.stop = interruption.token();
+    if (spool_) options.spool = &*spool_;
     const flow::OpenIndex open_index = [this]() -> std::optional<index::Index> {
       if (options_.flow.dry_run) return session_.index_for_reading();
       return session_.index_for_writing();
@@ -120,17 +178,44 @@ class IngestCommand {
     }
   }
 
-  // A new index knows nothing of what the store holds already: without that, every run would be new to it.
-  void prepare() {
-    if (!options_.no_sync && !session_.index_for_reading()) {
-      index::Index index = session_.index_for_writing();
-      try {
-        sync_index(session_, index, {});
-      } catch (const base::Error& error) {
-        if (error.kind() != base::ErrorKind::not_found) throw;  // the first ingest makes the store
-      }
+  // Asks the store for what must be known before batches go there.
+  void prepare(bool streams) {
+    try {
+      if (!options_.no_sync) sync_new_index();
+      session_.prepare_to_store();
+    } catch (const base::Error& error) {
+      // What comes through a pipe may not come again: it is read, and waits in the spool.
+      if (!spool_ || !streams || error.kind() != base::ErrorKind::remote) throw;
     }
-    session_.prepare_to_store();
+  }
+
+  // A new index knows nothing of what the store holds already: without that, every run would be new to it.
+  void sync_new_index() {
+    auto known = session_.index_for_reading();
+    if (known && known->setting(k_first_sync) != "due") return;
+    index::Index index = session_.index_for_writing();
+    index.set_setting(k_first_sync, "due");
+    try {
+      sync_index(session_, index, {});
+    } catch (const base::Error& error) {
+      if (error.kind() != base::ErrorKind::not_found) throw;  // the first ingest makes the store
+    }
+    index.set_setting(k_first_sync, "done");
+  }
+
+  void tell_delivered(const flow::IngestReport& report) {
+    if (session_.settings().quiet || session_.settings().json) return;
+    note(report.delivered_batches == 0 ? std::string("nothing waits in the spool")
+                                       : fmt::format("delivered {} from the spool, with {}",
+                                                     counted(report.delivered_batches, "batch", "batches"),
+                                                     counted(report.delivered, "new run", "new runs")));
+  }
+
+  void tell_spooled(const flow::IngestReport& report) {
+    note(fmt::format("{}{} in {} wait in {}; 'runctl ingest --drain' delivers them",
+                     report.failure ? report.failure->what() + std::string("; ") : "",
+                     counted(report.spooled, "run", "runs"),
+                     counted(report.spooled_batches, "batch", "batches"), spool_->directory()));
   }
 
   // Every input is opened before the first is read: a misspelt name must not be found out half-way.
@@ -139,7 +224,8 @@ class IngestCommand {
     bool all_known = true;
     std::vector<flow::Input> inputs;
     for (const std::string& file : options_.files) {
-      const flow::Input& input = inputs.emplace_back(file);
+      const flow::Input& input =
+          options_.follow ? inputs.emplace_back(file, follow(file)) : inputs.emplace_back(file);
       all_known = all_known && input.size();
       sum += input.size().value_or(0);
       // The rejects replace the file of their name at the end.
@@ -152,8 +238,17 @@ class IngestCommand {
     return inputs;
   }
 
+  std::unique_ptr<flow::FollowedFile> follow(const std::string& file) {
+    return std::make_unique<flow::FollowedFile>(file, follow_state_->load(), [this](const std::string& line) {
+      progress_.clear();
+      note(line);
+    });
+  }
+
   flow::IngestEvents events() {
     flow::IngestEvents events;
+    events.trouble = [](const std::string& line) { note(line); };
+    if (follow_state_) events.reached = [this](const flow::FilePlace& place) { follow_state_->save(place); };
     events.rejected = [this](const flow::RejectedRecord& record) { rejected(record); };
     events.empty_input = [this](std::size_t input) {
       progress_.clear();
@@ -198,11 +293,15 @@ class IngestCommand {
       note(fmt::format("--expect-count: {} records were expected, {} were read", *options_.expect_count,
                        report.read));
     }
+    if (report.spooled_batches > 0)
+      return base::exit_status(report.failure ? report.failure->kind() : base::ErrorKind::remote);
     return report.rejected == 0 && expected ? 0 : base::exit_status(base::ErrorKind::input);
   }
 
   const Options& options_;
   Session session_;
+  std::optional<flow::Spool> spool_;
+  std::optional<FollowState> follow_state_;
   ProgressLine progress_;
   DataOutput ids_{""};
   std::unique_ptr<DataOutput> rejects_;
@@ -236,6 +335,13 @@ void add_ingest(Program& program) {
       ->check(non_negative)
       ->type_name("N");
   command->add_flag("--dry-run", options->flow.dry_run, "Read and check everything, store nothing");
+  command->add_flag("--follow", options->follow,
+                    "Go on reading FILE as it grows, across rotation and truncation, from where it stopped");
+  command
+      ->add_option("--spool-max", options->spool_max,
+                   "Let so many bytes that came through a pipe wait for a store that is away (1GiB); 0: none")
+      ->type_name("SIZE");
+  command->add_flag("--drain", options->drain, "Deliver what waits in the spool; read nothing");
   command->add_flag("--no-sync", options->no_sync,
                     "Do not look first, with a new index, what the store holds already");
   command->add_flag("--print-ids", options->print_ids, "Print the id of every stored run, in input order");
@@ -268,14 +374,12 @@ void add_ingest(Program& program) {
       ->type_name("N");
   command->callback([&program, options] {
     program.run = [&program, options] {
-      if (options->files.empty()) options->files.push_back("-");
+      if (options->files.empty() && !options->drain && !options->follow) options->files.push_back("-");
       options->flow.flush_interval = interval_of(options->flush_interval);
       options->flow.stop_at_first_reject = options->on_error == "stop";
       if (options->new_ids) options->flow.records.id_policy = run::IdPolicy::fresh;
-      if (options->print_ids && program.globals.json) {
-        throw base::Error(base::ErrorKind::usage,
-                          "--print-ids and --json both write to standard output: give one of them");
-      }
+      check_usage(*options, program.globals.json);
+      if (options->drain) return IngestCommand(program.globals, *options).drain();
       return IngestCommand(program.globals, *options).run();
     };
   });

@@ -33,7 +33,8 @@ Session::Session(const GlobalFlags& flags) : settings_(resolve(flags)) {
   open_store();
   apply_color(settings_);
   open_cache();
-  index_path_ = settings_.index.value.empty() ? default_index(store_->url()) : settings_.index.value;
+  index_path_ =
+      settings_.index.value.empty() ? state_path("index", store_->url()) + ".sqlite" : settings_.index.value;
 }
 
 void Session::open_store() {
@@ -87,6 +88,10 @@ void Session::prepare_to_store() {
 
 void Session::remember_conditional_create(bool honoured) {
   index_for_writing().set_setting(k_conditional_create, honoured ? "honoured" : "ignored");
+}
+
+flow::Spool Session::spool(std::uint64_t max_bytes) const {
+  return {state_path("spool", store_->url()), max_bytes};
 }
 
 index::Index Session::index_for_writing() const {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "flow/frame_reader.hpp"
+#include "flow/spool.hpp"
 #include "index/index.hpp"
 #include "settings.hpp"
 #include "store/object_store.hpp"
@@ -37,6 +38,9 @@ class Session {
   [[nodiscard]] index::Index index_for_writing() const;
   // Absent where there is none yet.
   [[nodiscard]] std::optional<index::Index> index_for_reading() const;
+
+  // Where batches for this store wait while it cannot take them.
+  [[nodiscard]] flow::Spool spool(std::uint64_t max_bytes) const;
 
   // Before a command stores batches: asks a bucket once, and remembers in the index, whether it creates
   // objects conditionally; where it does, a batch costs a request less.

@@ -160,9 +160,11 @@ Settings resolve(const GlobalFlags& flags) {
   return settings;
 }
 
-std::string default_index(const std::string& store_url) {
-  return fmt::format("{}/runctl/index/{:016x}.sqlite", xdg_directory("XDG_STATE_HOME", ".local/state"),
-                     base::xxh3_64(store_url));
+bool has_state_directory() { return environment("HOME") || environment("XDG_STATE_HOME"); }
+
+std::string state_path(const std::string& kind, const std::string& owner) {
+  return fmt::format("{}/runctl/{}/{:016x}", xdg_directory("XDG_STATE_HOME", ".local/state"), kind,
+                     base::xxh3_64(owner));
 }
 
 }  // namespace runctl::cmd

@@ -67,7 +67,10 @@ struct Settings {
 // Reads the environment and the config file. Throws base::Error(usage) naming the setting and the place.
 Settings resolve(const GlobalFlags& flags);
 
-// The index file that belongs to a store when none is named.
-std::string default_index(const std::string& store_url);
+// Whether the environment names a directory for what programs remember.
+bool has_state_directory();
+
+// A path of its own for each `owner` (a store, say) in the directory `kind` below it.
+std::string state_path(const std::string& kind, const std::string& owner);
 
 }  // namespace runctl::cmd

@@ -33,7 +33,7 @@ _runctl() {
       return ;;
     --store | --cache-dir) _runctl_files -d "$current"; return ;;
     --index | --config | --ca-bundle | --rejects | --output) _runctl_files -f "$current"; return ;;
-    --endpoint-url | --region | --profile | --since | --expect-count | --batch-bytes | --flush-interval | --max-run-bytes | \
+    --endpoint-url | --region | --profile | --since | --expect-count | --batch-bytes | --flush-interval | --spool-max | --max-run-bytes | \
       --level | --jobs | --metadata-entries | --field | --trace | --trace-id | --name | --name-contains | --name-prefix | \
       --run-type | --tag | --metadata | --until | --min-latency | --max-latency | --limit | --after | \
       --cache-size | --cache-max-age | --max-size | --older-than) return ;;
@@ -62,8 +62,8 @@ _runctl() {
                  --until --min-latency --max-latency"
   local own=""
   case $command in
-    ingest) own="--rejects --on-error --expect-count --dry-run --print-ids --new-ids --no-sync --batch-bytes --flush-interval
-                 --max-run-bytes --metadata-entries --level --jobs" ;;
+    ingest) own="--rejects --on-error --expect-count --dry-run --print-ids --new-ids --follow --spool-max --drain --no-sync
+                 --batch-bytes --flush-interval --max-run-bytes --metadata-entries --level --jobs" ;;
     get) own="--field --trace --format --all-runs --all-versions --no-sync --pretty --output" ;;
     search) own="$filters --limit --order --after --count --format --full --no-sync" ;;
     index) [[ $subcommand != sync ]] || own="--since" ;;

@@ -57,7 +57,10 @@ std::uint64_t BlockSource::file_bytes() const {
 
 void BlockSource::read_inputs() {
   try {
-    for (std::size_t i = 0; i < inputs_.size() && !cancelled_; ++i) read_input(i);
+    for (std::size_t i = 0; i < inputs_.size() && !cancelled_; ++i) {
+      read_input(i);
+      while (inputs_[i].followed_from() && !cancelled_) read_input(i);
+    }
   } catch (...) {
     Piece piece;
     piece.error = std::current_exception();
@@ -106,6 +109,7 @@ void BlockSource::read_input(std::size_t input) {
       Piece next;
       next.input = input;
       next.early = early;
+      next.followed_from = inputs_[input].followed_from();
       next.assumed = first ? input_start() : run::ReadState{};
       const bool whole_lines = at_line_start && newline != std::string::npos;
       at_line_start = newline != std::string::npos;
@@ -118,6 +122,7 @@ void BlockSource::read_input(std::size_t input) {
     piece.failure = error.what();
   }
   piece.last = !cancelled_;
+  piece.followed_from = inputs_[input].followed_from();
   if (cancelled_) {
     // Half a record must not be taken for a broken one.
     text.resize(text.rfind('\n') + 1);
@@ -159,6 +164,11 @@ const ParsedBlock* BlockSource::next(std::optional<Clock::time_point> until) {
 
 // False where more text is needed first.
 bool BlockSource::accept() {
+  if (at_start_ && piece_.followed_from) {
+    carry_at_ = piece_.followed_from->offset;
+    line_ = 1 + piece_.followed_from->line;
+  }
+  at_start_ = false;
   if (!piece_.parsed.valid()) return parse_here();
   std::unique_ptr<run::Block> block = piece_.parsed.get();
   if (carry_.empty() && state_ == piece_.assumed) {
@@ -191,8 +201,10 @@ void BlockSource::give() {
   given_.first_line = line_;
   state_ = block.end;
   line_ += block.lines;
+  given_.place = place_behind(block);
   carry_.clear();
   if (block.full) return;
+  carry_at_ += block.consumed;
   given_.input_ends = piece_.last;
   carry_ = block.text.substr(block.consumed);
   carry_tried_ = carry_.size();
@@ -206,7 +218,18 @@ void BlockSource::give() {
   if (piece_.last) start_input();
 }
 
+std::optional<FilePlace> BlockSource::place_behind(const run::Block& block) const {
+  // Elsewhere than between two lines a reader that begins there would not know what it is in.
+  if (!piece_.followed_from || block.consumed == 0 || block.end != run::ReadState{}) return std::nullopt;
+  FilePlace place = *piece_.followed_from;
+  place.offset = carry_at_ + block.consumed;
+  place.line = line_ - 1;
+  set_tail(place, std::string_view(block.text).substr(0, block.consumed));
+  return place;
+}
+
 void BlockSource::start_input() {
+  at_start_ = true;
   state_ = input_start();
   carry_.clear();
   carry_tried_ = 0;

@@ -22,10 +22,11 @@ namespace runctl::flow {
 struct ParsedBlock {
   // Not moved: views of records may point into a short text inside the string itself.
   std::unique_ptr<run::Block> block;
-  std::size_t input = 0;         // position among the inputs
-  std::uint64_t first_line = 1;  // of the block in its input
-  bool input_ends = false;       // nothing of this input follows
-  bool streams = false;          // it comes from a pipe, not a file
+  std::size_t input = 0;           // position among the inputs
+  std::uint64_t first_line = 1;    // of the block in its input
+  bool input_ends = false;         // nothing of this input follows
+  bool streams = false;            // it comes from a pipe or a file that grows
+  std::optional<FilePlace> place;  // behind it in a followed file, if a line begins there
 };
 
 class BlockSource {
@@ -67,6 +68,7 @@ class BlockSource {
     bool last = false;                                // the input ends with this piece
     bool early = false;                               // the input is quiet: no more is there
     std::string failure;                              // why it ends early
+    std::optional<FilePlace> followed_from;           // where the followed file that it is of was begun
     std::future<std::unique_ptr<run::Block>> parsed;  // where it was parsed ahead, under `assumed`
     run::ReadState assumed;
     std::string text;  // where it was not
@@ -80,6 +82,7 @@ class BlockSource {
   bool accept();
   bool parse_here();
   void give();
+  [[nodiscard]] std::optional<FilePlace> place_behind(const run::Block& block) const;
   void start_input();
 
   std::vector<Input> inputs_;
@@ -99,6 +102,8 @@ class BlockSource {
   std::string carry_;            // text that is read but not consumed
   std::size_t carry_tried_ = 0;  // how much of it was in vain parsed
   std::uint64_t line_ = 1;
+  bool at_start_ = true;        // nothing of this input, or of this followed file, was accepted yet
+  std::uint64_t carry_at_ = 0;  // where in the followed file the carry begins, in bytes
 
   std::thread thread_;  // last: it uses all of the above
 };

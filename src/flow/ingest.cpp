@@ -1,20 +1,17 @@
 #include "flow/ingest.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <deque>
-#include <exception>
 #include <mutex>
-#include <thread>
 #include <unordered_set>
 
 #include "base/error.hpp"
-#include "base/queue.hpp"
 #include "base/thread_pool.hpp"
 #include "batch/frame.hpp"
 #include "batch/writer.hpp"
 #include "flow/block_source.hpp"
+#include "flow/committer.hpp"
 
 namespace runctl::flow {
 
@@ -35,147 +32,6 @@ struct PrintHash {
   }
 };
 using Prints = std::unordered_set<Print, PrintHash>;
-
-// A batch on its way to the store.
-struct Shipment {
-  batch::PendingBatch pending;
-  std::vector<std::string> ids;
-};
-
-// Keeps versions of one run apart in time: which is the latest follows from the store's modification times,
-// which may be whole seconds.
-class VersionSpacer {
- public:
-  VersionSpacer(std::chrono::milliseconds step, std::optional<index::Index>& index)
-      : step_(step), index_(index) {
-    if (!spaces() || !index_) return;
-    // A batch that another process stored a moment ago counts too. The margin is for clocks that disagree a
-    // little.
-    const std::int64_t newest = index_->status().newest_modified_ns;
-    const auto now = std::chrono::system_clock::now().time_since_epoch();
-    const std::int64_t age = std::chrono::nanoseconds(now).count() - newest;
-    recent_in_index_ = newest != 0 && age < std::chrono::nanoseconds(2 * step_).count();
-  }
-
-  // Before a batch is put: waits until its versions are later than those put before.
-  void wait_for(const run::Table& table) {
-    if (!spaces()) return;
-    const auto now = Clock::now();
-    std::erase_if(recent_, [&](const Put& put) { return now - put.time > margin(); });
-    for (const Put& put : recent_) {
-      const bool again = std::any_of(table.ids.begin(), table.ids.end(),
-                                     [&put](const run::Id& id) { return put.ids.contains(id); });
-      if (again) std::this_thread::sleep_until(put.time + margin());
-    }
-    if (recent_in_index_ && now - opened_ < margin() && knows_one_of(table)) {
-      std::this_thread::sleep_until(opened_ + margin());
-    }
-  }
-
-  // After a batch was put.
-  void note(const run::Table& table) {
-    if (spaces()) recent_.push_back({Clock::now(), {table.ids.begin(), table.ids.end()}});
-  }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  struct Put {
-    Clock::time_point time;
-    std::unordered_set<run::Id> ids;
-  };
-
-  [[nodiscard]] bool spaces() const { return step_.count() > 0; }
-  [[nodiscard]] std::chrono::milliseconds margin() const { return step_ + std::chrono::milliseconds(100); }
-  bool knows_one_of(const run::Table& table) {
-    return std::any_of(table.ids.begin(), table.ids.end(),
-                       [this](const run::Id& id) { return !index_->find(id).empty(); });
-  }
-
-  const std::chrono::milliseconds step_;
-  std::optional<index::Index>& index_;
-  const Clock::time_point opened_ = Clock::now();
-  bool recent_in_index_ = false;
-  std::deque<Put> recent_;
-};
-
-// The last thread of the pipeline: completes batches, stores them, records them, one after the other and in
-// input order, so that what is stored is always a prefix of the input.
-class Committer {
- public:
-  Committer(store::ObjectStore& store, const OpenIndex& open_index, const IngestOptions& options,
-            const IngestEvents& events, std::function<void()> on_failure)
-      : store_(store),
-        index_(options.dry_run ? std::nullopt : open_index()),
-        spacer_(store.time_step(), index_),
-        events_(events),
-        on_failure_(std::move(on_failure)),
-        thread_([this] { work(); }) {}
-
-  ~Committer() { stop(); }
-  Committer(const Committer&) = delete;
-  Committer& operator=(const Committer&) = delete;
-
-  // False where the committer has failed; finish() then throws why.
-  bool ship(Shipment shipment) { return queue_.push(std::move(shipment)); }
-
-  // Waits until all is stored; throws what went wrong.
-  void finish() {
-    stop();
-    if (failure_) std::rethrow_exception(failure_);
-  }
-
-  // Batches that are stored and recorded.
-  [[nodiscard]] std::uint64_t committed() const { return committed_; }
-
-  // Read after finish().
-  std::uint64_t batches = 0;
-  std::uint64_t bytes_stored = 0;
-  std::uint64_t added = 0;
-
- private:
-  void stop() {
-    queue_.close();
-    if (thread_.joinable()) thread_.join();
-  }
-
-  void work() {
-    try {
-      while (auto shipment = queue_.pop()) {
-        commit(batch::complete(std::move(shipment->pending)));
-        if (events_.stored) events_.stored(shipment->ids);
-        ++committed_;
-      }
-    } catch (...) {
-      failure_ = std::current_exception();
-      queue_.close();
-      on_failure_();
-    }
-  }
-
-  void commit(const batch::Batch& batch) {
-    if (index_) {
-      const std::vector<std::string_view> parts = batch.parts();
-      spacer_.wait_for(batch.table);
-      const store::PutResult put = store_.put(batch.key, parts, batch.digest);
-      spacer_.note(batch.table);
-      added += index_->add({batch.key, put.info.size, put.info.modified_ns}, batch.table);
-    } else {
-      added += batch.table.size();
-    }
-    ++batches;
-    bytes_stored += batch.size;
-  }
-
-  store::ObjectStore& store_;
-  std::optional<index::Index> index_;
-  VersionSpacer spacer_;
-  const IngestEvents& events_;
-  const std::function<void()> on_failure_;
-  base::Queue<Shipment> queue_{1};
-  std::exception_ptr failure_;
-  std::atomic<std::uint64_t> committed_{0};
-  std::thread thread_;  // last: it uses all of the above
-};
 
 // The runs that are in this ingest's batches but not yet in the index.
 class InFlight {
@@ -206,8 +62,9 @@ class Pipeline {
  public:
   using Clock = BlockSource::Clock;
 
+  // `streams`: an input cannot be read again.
   Pipeline(store::ObjectStore& store, const OpenIndex& open_index, const IngestOptions& options,
-           const IngestEvents& events)
+           const IngestEvents& events, bool streams)
       : store_(store),
         options_(options),
         events_(events),
@@ -218,14 +75,18 @@ class Pipeline {
                   auto shared = std::make_shared<std::string>(std::move(raw));
                   return pool_.submit([shared, level] { return batch::compress_frame(*shared, level); });
                 }),
-        committer_(store, open_index, options, events, [this] { cancel_input(); }) {}
+        keeps_(streams && options.spool != nullptr && !options.dry_run),
+        committer_(store, open_index, options, events, keeps_, [this] { cancel_input(); }) {}
 
   IngestReport run(std::vector<Input> inputs) {
     const auto linger = std::min(options_.flush_interval, k_linger);
     BlockSource source(std::move(inputs),
                        {options_.records, options_.max_run_bytes, options_.jobs + 2, linger}, pool_);
     const InputScope scope(*this, source);
-    const std::stop_callback on_stop(options_.stop, [this] { cancel_input(); });
+    const std::stop_callback on_stop(options_.stop, [this] {
+      cancel_input();
+      committer_.end();
+    });
     bool nothing_in_input = true;
     while (true) {
       const ParsedBlock* const parsed = source.next(flush_at_);
@@ -238,19 +99,18 @@ class Pipeline {
       nothing_in_input = nothing_in_input && block.records.empty() && block.rejects.empty();
       const bool go_on = take(*parsed);
       if (events_.progress) events_.progress({source.file_bytes(), source.text_bytes(), report_.read});
-      if (!go_on || (flush_at_ && Clock::now() >= *flush_at_ && !ship())) break;
+      if (!go_on) break;
+      reach(parsed->place);
+      if (flush_at_ && Clock::now() >= *flush_at_ && !ship()) break;
       if (!parsed->input_ends) continue;
       if (nothing_in_input && events_.empty_input) events_.empty_input(parsed->input);
       nothing_in_input = true;
     }
+    if (source.ended()) committer_.end();
     ship();
     committer_.finish();
+    committer_.complete(report_);
     report_.bytes_in = source.text_bytes();
-    report_.batches = committer_.batches;
-    report_.bytes_stored = committer_.bytes_stored;
-    report_.stored = committer_.added;
-    // Others may have stored the same runs while this went on.
-    report_.duplicate = report_.read - report_.rejected - report_.stored;
     return report_;
   }
 
@@ -301,10 +161,7 @@ class Pipeline {
       if (i == block.records.size()) break;
       ++report_.read;
       const run::Record& record = block.records[i];
-      if (known[i] != 0) {
-        require_in_store(known[i]);
-        continue;
-      }
+      if (known[i] != 0 && is_in_store(known[i])) continue;
       if (in_flight_.contains({record.id, record.fingerprint})) continue;
       if (!store(record, block.arena)) return false;
     }
@@ -312,15 +169,26 @@ class Pipeline {
   }
 
   // A duplicate is one only if the batch that holds it is still there: the store is the truth, not the index.
-  void require_in_store(std::int64_t batch) {
-    if (!in_store_.insert(batch).second) return;
+  // False where the store cannot be asked now.
+  bool is_in_store(std::int64_t batch) {
+    if (in_store_.contains(batch)) return true;
+    if (committer_.store_is_down()) return false;
     const index::BatchInfo info = index_->batch(batch);
-    const auto object = store_.head(info.key);
-    if (object && object->size == info.size) return;
-    throw base::Error(
-        base::ErrorKind::corrupt,
-        info.key + ": the index names it, but the store " + store_.url() +
-            " does not hold it; 'runctl index rebuild' makes the index agree, then ingest again");
+    std::optional<store::ObjectInfo> object;
+    try {
+      object = store_.head(info.key);
+    } catch (const base::Error& error) {
+      if (!keeps_ || error.kind() != base::ErrorKind::remote) throw;
+      return false;
+    }
+    if (!object || object->size != info.size) {
+      throw base::Error(
+          base::ErrorKind::corrupt,
+          info.key + ": the index names it, but the store " + store_.url() +
+              " does not hold it; 'runctl index rebuild' makes the index agree, then ingest again");
+    }
+    in_store_.insert(batch);
+    return true;
   }
 
   void reject(const ParsedBlock& parsed, const run::Reject& fault) {
@@ -344,13 +212,24 @@ class Pipeline {
     return true;
   }
 
+  // A block of a followed file is taken, up to there.
+  void reach(const std::optional<FilePlace>& place) {
+    if (!place) return;
+    place_ = place;
+    if (writer_.empty()) send({{}, {}, place});
+  }
+
   // Sends the batch off; false where the committer has failed.
   bool ship() {
     flush_at_.reset();
     if (writer_.empty()) return true;
-    in_flight_.ship();
-    Shipment shipment{writer_.finish(), std::move(shipment_ids_)};
+    Shipment shipment{writer_.finish(), std::move(shipment_ids_), place_};
     shipment_ids_.clear();
+    return send(std::move(shipment));
+  }
+
+  bool send(Shipment shipment) {
+    in_flight_.ship();
     return committer_.ship(std::move(shipment));
   }
 
@@ -363,11 +242,13 @@ class Pipeline {
   batch::Writer writer_;
   InFlight in_flight_;
   std::vector<std::string> shipment_ids_;
+  std::optional<FilePlace> place_;             // behind the last block that was taken
   bool streams_ = false;                       // the block that is taken comes from a pipe
   std::optional<Clock::time_point> flush_at_;  // when the batch that is being filled must go
   IngestReport report_;
   std::mutex source_mutex_;
   BlockSource* source_ = nullptr;
+  const bool keeps_;  // what cannot be stored waits in the spool
   Committer committer_;
 };
 
@@ -375,7 +256,9 @@ class Pipeline {
 
 IngestReport ingest(std::vector<Input> inputs, store::ObjectStore& store, const OpenIndex& open_index,
                     const IngestOptions& options, const IngestEvents& events) {
-  return Pipeline(store, open_index, options, events).run(std::move(inputs));
+  const bool streams =
+      std::any_of(inputs.begin(), inputs.end(), [](const Input& input) { return !input.size(); });
+  return Pipeline(store, open_index, options, events, streams).run(std::move(inputs));
 }
 
 }  // namespace runctl::flow

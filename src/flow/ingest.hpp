@@ -10,12 +10,15 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.hpp"
 #include "flow/input.hpp"
 #include "index/index.hpp"
 #include "run/reader.hpp"
 #include "store/object_store.hpp"
 
 namespace runctl::flow {
+
+class Spool;
 
 struct IngestOptions {
   run::RecordOptions records;
@@ -25,9 +28,14 @@ struct IngestOptions {
   // A run from a pipe is stored at the latest when this time has passed since it came; 0: when the batch is
   // full.
   std::chrono::milliseconds flush_interval{0};
-  std::size_t jobs = 1;  // threads that parse and compress
+  // Threads that parse and compress; 0: all but the reading of inputs is done on the calling thread, so that
+  // the store and the index are called in one order.
+  std::size_t jobs = 1;
   bool stop_at_first_reject = false;
   bool dry_run = false;  // store nothing, record nothing
+  // Where batches wait while the store cannot take them, if an input streams; null: the ingest fails. What
+  // waits there from before is delivered first.
+  const Spool* spool = nullptr;
   // When this is asked for, no more is read; whole records that were read until then are stored.
   std::stop_token stop{};
 };
@@ -42,13 +50,18 @@ struct RejectedRecord {
 };
 
 struct IngestReport {
-  std::uint64_t read = 0;  // stored + duplicate + rejected
+  std::uint64_t read = 0;  // stored + duplicate + rejected + spooled
   std::uint64_t stored = 0;
   std::uint64_t duplicate = 0;
   std::uint64_t rejected = 0;
-  std::uint64_t batches = 0;
-  std::uint64_t bytes_in = 0;      // of text, inflated
-  std::uint64_t bytes_stored = 0;  // of batches, footers included
+  std::uint64_t spooled = 0;  // that wait in the spool
+  std::uint64_t batches = 0;  // stored
+  std::uint64_t spooled_batches = 0;
+  std::uint64_t delivered = 0;  // new runs that an earlier ingest had left in the spool
+  std::uint64_t delivered_batches = 0;
+  std::uint64_t bytes_in = 0;          // of text, inflated
+  std::uint64_t bytes_stored = 0;      // of batches, footers included
+  std::optional<base::Error> failure;  // the last one of the store or the index, if batches were put aside
 };
 
 struct Progress {
@@ -57,11 +70,15 @@ struct Progress {
   std::uint64_t runs = 0;  // read so far
 };
 
-// All are called on the thread that called ingest, but `stored`.
+// All are called on the thread that called ingest, but `stored`, `reached` and `trouble`.
 struct IngestEvents {
   std::function<void(const RejectedRecord&)> rejected;
   // The ids of a batch that is stored and recorded, as they were written, in input order. On another thread.
   std::function<void(const std::vector<std::string>&)> stored;
+  // All of the followed file up to there is stored and recorded, or waits in the spool.
+  std::function<void(const FilePlace&)> reached;
+  // The ingest goes on, but somebody should know.
+  std::function<void(const std::string&)> trouble;
   std::function<void(const Progress&)> progress;
   // An input in which there was nothing.
   std::function<void(std::size_t input)> empty_input;
@@ -71,7 +88,8 @@ struct IngestEvents {
 // made.
 using OpenIndex = std::function<std::optional<index::Index>()>;
 
-// Returns when every record is stored and recorded, was before, or is rejected, or when it was asked to stop.
+// Returns when every record is stored and recorded, was before, is rejected or waits in the spool, or when it
+// was asked to stop.
 // Throws base::Error where the store, the index or an input fails; what was stored until then is recorded,
 // and the same call again stores the rest.
 IngestReport ingest(std::vector<Input> inputs, store::ObjectStore& store, const OpenIndex& open_index,

@@ -84,20 +84,32 @@ struct Input::State {
   bool waiting = false;                    // `until` has come
   std::unique_ptr<GzipStream> gzip;
   std::unique_ptr<batch::StreamDecompressor> zstd;
+  std::unique_ptr<FollowedFile> followed;
 
   // Puts more of the file behind what is unread; false at the end.
   bool fill() {
     if (!unread.empty()) std::memmove(buffer.data(), unread.data(), unread.size());
     const std::size_t kept = unread.size();
-    if (!wait()) return false;
+    const std::size_t got = read_file({buffer.data() + kept, buffer.size() - kept});
+    unread = {buffer.data(), kept + got};
+    position += got;
+    return got > 0;
+  }
+
+  std::size_t read_file(std::span<char> out) {
+    if (followed) {
+      FollowedFile::End end = FollowedFile::End::none;
+      const std::size_t count = cancelled ? 0 : followed->read(out, until, wake.get(), end);
+      waiting = end == FollowedFile::End::quiet && !cancelled;
+      return count;
+    }
+    if (!wait()) return 0;
     ssize_t got = 0;
     do {
-      got = ::read(fd, buffer.data() + kept, buffer.size() - kept);
+      got = ::read(fd, out.data(), out.size());
     } while (got < 0 && errno == EINTR);
     if (got < 0) base::throw_errno(name, errno);
-    unread = {buffer.data(), kept + static_cast<std::size_t>(got)};
-    position += static_cast<std::uint64_t>(got);
-    return got > 0;
+    return static_cast<std::size_t>(got);
   }
 
   // Waits until there is something to read; false where the input was cancelled. Files never make wait.
@@ -125,6 +137,10 @@ struct Input::State {
     }
     if (waiting) return;
     started = true;
+    if (followed) {
+      if (!unread.starts_with("\x1F\x8B") && !batch::is_zstd(unread)) return;
+      throw Error(ErrorKind::usage, name + ": is compressed; --follow reads plain text");
+    }
     if (unread.starts_with("\x1F\x8B"))
       gzip = std::make_unique<GzipStream>();
     else if (batch::is_zstd(unread))
@@ -169,6 +185,12 @@ Input::Input(const std::string& path) : state_(std::make_unique<State>()) {
   if (S_ISREG(status.st_mode)) state_->size = static_cast<std::uint64_t>(status.st_size);
 }
 
+Input::Input(const std::string& path, std::unique_ptr<FollowedFile> followed)
+    : state_(std::make_unique<State>()) {
+  state_->name = path;
+  state_->followed = std::move(followed);
+}
+
 Input::~Input() = default;
 Input::Input(Input&&) noexcept = default;
 Input& Input::operator=(Input&&) noexcept = default;
@@ -185,6 +207,11 @@ std::size_t Input::read(std::span<char> out, std::optional<Clock::time_point> un
 
 bool Input::is_waiting() const { return state_->waiting; }
 
+std::optional<FilePlace> Input::followed_from() const {
+  if (!state_->followed) return std::nullopt;
+  return state_->followed->begin();
+}
+
 void Input::cancel() {
   state_->cancelled = true;
   const std::uint64_t one = 1;
@@ -194,8 +221,10 @@ void Input::cancel() {
 bool Input::is_file(const std::string& path) const {
   struct stat mine {};
   struct stat other {};
-  return ::fstat(state_->fd, &mine) == 0 && ::stat(path.c_str(), &other) == 0 && S_ISREG(mine.st_mode) &&
-         mine.st_dev == other.st_dev && mine.st_ino == other.st_ino;
+  const bool known =
+      state_->followed ? ::stat(state_->name.c_str(), &mine) == 0 : ::fstat(state_->fd, &mine) == 0;
+  return known && ::stat(path.c_str(), &other) == 0 && S_ISREG(mine.st_mode) && mine.st_dev == other.st_dev &&
+         mine.st_ino == other.st_ino;
 }
 
 std::uint64_t Input::position() const { return state_->position; }

@@ -9,6 +9,8 @@
 #include <span>
 #include <string>
 
+#include "flow/followed_file.hpp"
+
 namespace runctl::flow {
 
 class Input {
@@ -17,6 +19,9 @@ class Input {
 
   // `path` is a file's, or "-" for standard input. Throws Error(usage) where it cannot be read as a file.
   explicit Input(const std::string& path);
+  // A file that grows, as plain text; it has no size, and ends only when it is cancelled. Where another file
+  // begins read() returns 0 once.
+  Input(const std::string& path, std::unique_ptr<FollowedFile> followed);
   ~Input();
   Input(Input&&) noexcept;
   Input& operator=(Input&&) noexcept;
@@ -25,6 +30,9 @@ class Input {
   // Error(io) where the system fails. Also 0, and is_waiting(), where a pipe gave nothing by `until`.
   std::size_t read(std::span<char> out, std::optional<Clock::time_point> until = {});
   [[nodiscard]] bool is_waiting() const;
+
+  // Where the file that is followed was begun; absent where none is.
+  [[nodiscard]] std::optional<FilePlace> followed_from() const;
 
   // From any thread: a read that waits for a pipe ends now, and so do all later ones.
   void cancel();

@@ -1,0 +1,241 @@
+#include "flow/committer.hpp"
+
+#include <fmt/format.h>
+
+#include <unistd.h>
+
+namespace runctl::flow {
+
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+// How often a store that failed is asked again.
+constexpr std::chrono::seconds k_retry{5};
+
+// Failures that pass without anybody's doing.
+bool may_pass(const Error& error) {
+  return error.kind() == ErrorKind::remote || error.kind() == ErrorKind::io;
+}
+
+}  // namespace
+
+std::size_t Delivery::deliver(const std::string& key, std::span<const std::string_view> parts,
+                              const base::Sha256Digest& digest, const run::Table& table) {
+  spacer_.wait_for(table);
+  const store::PutResult put = store_.put(key, parts, digest);
+  spacer_.note(table);
+  const auto added = index_.add({key, put.info.size, put.info.modified_ns}, table);
+  // A program that looked what is new in the store may have recorded this batch before we came to it.
+  return added.value_or(put.created ? table.size() : 0);
+}
+
+bool Delivery::drain(const Spool& spool, const Delivered& delivered, const Broken& broken) {
+  const auto lock = spool.lock();
+  if (!lock) return spool.waiting().empty();
+  for (const SpooledBatch& batch : spool.waiting()) {
+    SpooledContent content;
+    try {
+      content = read_spooled(batch);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::corrupt) throw;
+      broken(batch, error.what());
+      continue;
+    }
+    const std::string_view part = content.bytes;
+    const std::size_t added = deliver(batch.key, {&part, 1}, content.digest, content.table);
+    remove_spooled(batch);
+    delivered(batch, added);
+  }
+  return true;
+}
+
+Committer::Committer(store::ObjectStore& store, const OpenIndex& open_index, const IngestOptions& options,
+                     const IngestEvents& events, bool keep, std::function<void()> stop_reading)
+    : options_(options), events_(events), keep_(keep), stop_reading_(std::move(stop_reading)) {
+  if (!options.dry_run) {
+    index_ = open_index();
+    delivery_.emplace(store, *index_);
+    if (options.spool != nullptr) deliver_waiting();
+  }
+  if (options.jobs > 0) thread_ = std::thread([this] { work(); });
+}
+
+void Committer::end() {
+  const std::lock_guard lock(mutex_);
+  ending_ = true;
+  ended_.notify_all();
+}
+
+bool Committer::is_ending() {
+  const std::lock_guard lock(mutex_);
+  return ending_;
+}
+
+void Committer::wait_for_retry() {
+  std::unique_lock lock(mutex_);
+  ended_.wait_until(lock, retry_at_, [this] { return ending_; });
+}
+
+void Committer::finish() {
+  stop();
+  if (failure_) std::rethrow_exception(failure_);
+  note_delivered_elsewhere();
+}
+
+void Committer::stop() {
+  end();
+  queue_.close();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Committer::work() {
+  while (true) {
+    auto shipment = queue_.pop_until(waits_ ? std::optional(retry_at_) : std::nullopt);
+    if (shipment) {
+      if (!try_to_take(*shipment)) return;
+    } else if (queue_.ended()) {
+      break;
+    } else {
+      deliver_waiting();
+    }
+  }
+  if (waits_ && Clock::now() >= retry_at_) deliver_waiting();
+}
+
+bool Committer::try_to_take(Shipment& shipment) {
+  try {
+    take(shipment);
+    return true;
+  } catch (...) {
+    failure_ = std::current_exception();
+    queue_.close();
+    stop_reading_();
+    return false;
+  }
+}
+
+void Committer::take(Shipment& shipment) {
+  if (shipment.pending) {
+    const batch::Batch batch = batch::complete(std::move(*shipment.pending));
+    if (settle(batch) && events_.stored) events_.stored(shipment.ids);
+  }
+  if (shipment.place && events_.reached) events_.reached(*shipment.place);
+  ++committed_;
+}
+
+// False where the batch waits in the spool.
+bool Committer::settle(const batch::Batch& batch) {
+  if (!delivery_) {
+    done_.stored += batch.table.size();
+    ++done_.batches;
+    done_.bytes_stored += batch.size;
+    return true;
+  }
+  // One after the other: what waits is older.
+  const bool turn = !waits_ || (Clock::now() >= retry_at_ && deliver_waiting());
+  return (turn && attempt(batch)) || !set_aside(batch);
+}
+
+bool Committer::attempt(const batch::Batch& batch) {
+  try {
+    const std::vector<std::string_view> parts = batch.parts();
+    done_.stored += delivery_->deliver(batch.key, parts, batch.digest, batch.table);
+  } catch (const Error& error) {
+    if (!keep_) throw;
+    failed(error);
+    return false;
+  }
+  ++done_.batches;
+  done_.bytes_stored += batch.size;
+  return true;
+}
+
+// Into the spool. While that has no room nothing more is taken, so that the pipe is held back; false where the
+// store took the batch in the meantime.
+bool Committer::set_aside(const batch::Batch& batch) {
+  while (true) {
+    const bool ending = is_ending();
+    std::string full = options_.spool->directory() + ": is full (--spool-max)";
+    if (ending || options_.spool->has_room_for(batch.size)) {
+      try {
+        set_aside_.emplace(options_.spool->add(batch), batch.table.size());
+        return true;
+      } catch (const Error& error) {
+        if (ending) throw;
+        full = error.what();
+      }
+    }
+    if (!told_full_ && events_.trouble) events_.trouble(full + "; no more is read until the store answers");
+    told_full_ = true;
+    wait_for_retry();
+    if (deliver_waiting() && attempt(batch)) return false;
+  }
+}
+
+// True where nothing waits any more.
+bool Committer::deliver_waiting() {
+  bool done = false;
+  try {
+    done = delivery_->drain(
+        *options_.spool,
+        [this](const SpooledBatch& batch, std::size_t added) {
+          const bool ours = set_aside_.erase(batch.path) > 0;
+          (ours ? done_.stored : done_.delivered) += added;
+          ++(ours ? done_.batches : done_.delivered_batches);
+          if (ours) done_.bytes_stored += batch.size;
+        },
+        [this](const SpooledBatch& batch, const std::string& why) {
+          if (broken_.emplace(batch.path, why).second && events_.trouble) events_.trouble(why);
+        });
+  } catch (const Error& error) {
+    if (!keep_) throw;
+    failed(error);
+    return false;
+  }
+  waits_ = keep_ && !done;  // where another process delivers, ours come after
+  retry_at_ = Clock::now() + k_retry;
+  if (done) told_down_ = told_full_ = false;
+  return done;
+}
+
+void Committer::failed(const Error& error) {
+  waits_ = true;
+  retry_at_ = Clock::now() + k_retry;
+  done_.failure = error;
+  if (!may_pass(error)) {
+    end();
+    stop_reading_();
+  } else if (!told_down_ && !is_ending() && events_.trouble) {
+    events_.trouble(fmt::format("{}; what is read waits in {} until it can be stored", error.what(),
+                                options_.spool->directory()));
+  }
+  told_down_ = true;
+}
+
+// Another process may have delivered what we put aside.
+void Committer::note_delivered_elsewhere() {
+  std::erase_if(set_aside_, [this](const auto& entry) {
+    const bool gone = ::access(entry.first.c_str(), F_OK) != 0;
+    if (gone) {
+      done_.stored += entry.second;
+      ++done_.batches;
+    }
+    return gone;
+  });
+}
+
+void Committer::complete(IngestReport& report) const {
+  const std::uint64_t read = report.read;
+  const std::uint64_t rejected = report.rejected;
+  report = done_;
+  report.read = read;
+  report.rejected = rejected;
+  for (const auto& [path, runs] : set_aside_) report.spooled += runs;
+  report.spooled_batches = set_aside_.size();
+  // Others may have stored the same runs while this went on.
+  report.duplicate = read - rejected - report.stored - report.spooled;
+}
+
+}  // namespace runctl::flow

@@ -1,0 +1,246 @@
+"""A store that is away while a pipe brings runs: they wait in the spool, and nothing is lost or doubled."""
+
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import time
+
+import harness
+from harness import CORRUPT, DONE, FAILED, LONG, joined, make_run, make_runs, noise, run_id
+
+
+class Spool(harness.CliTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.spool = self.home / "state/runctl/spool"
+
+    def take_away(self) -> None:
+        """Until bring_back(), every batch fails to be stored: where the days' directories belong stands a file."""
+        self.store.mkdir(exist_ok=True)
+        self.away = self.store / "runs"
+        if self.away.exists():
+            self.away.rename(self.store / "runs.away")
+        self.away.write_bytes(b"")
+
+    def bring_back(self) -> None:
+        self.away.unlink()
+        if (self.store / "runs.away").exists():
+            (self.store / "runs.away").rename(self.away)
+
+    def waiting(self) -> list[pathlib.Path]:
+        return sorted(self.spool.glob("*/*.ndjson.zst"))
+
+    def start(self, *arguments) -> subprocess.Popen:
+        child = subprocess.Popen([harness.binary(), "--store", self.store, "ingest", *arguments, "-"], cwd=self.dir,
+                                 env=self.environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(child.stderr.close)
+        self.addCleanup(child.wait)
+        self.addCleanup(child.kill)
+        return child
+
+    def wait_until(self, what, message: str) -> None:
+        for _ in range(1200):
+            if what():
+                return
+            time.sleep(0.05)
+        self.fail(message)
+
+    def check_all(self, runs: dict) -> None:
+        """All of them are stored exactly once, and nothing waits."""
+        self.assertEqual(self.waiting(), [])
+        self.assert_comes_back(runs)
+        self.runctl("verify", "--read-data", "-q")
+        for _ in range(2):
+            self.assertEqual(int(self.runctl("search", "--count").out), len(runs))
+            self.runctl("index", "rebuild", "-q")
+
+    def test_runs_wait_and_are_delivered(self):
+        runs = make_runs(3000)
+        self.take_away()
+        result = self.runctl("ingest", "--json", "--batch-bytes", "50000", stdin=joined(runs.values()), status=FAILED)
+        self.assert_counts(self.summary_of(result), read=3000, stored=0, duplicate=0, spooled=3000)
+        self.assertLessEqual(len(result.messages), 2, str(result))
+        self.assert_message(result, "cannot be made", "3,000 runs in ", "ingest --drain", self.spool)
+        self.assertEqual(self.spool.glob("*").__next__().stat().st_mode & 0o777, 0o700)
+        waiting = [line for path in self.waiting() for line in harness.split_lines(harness.unzstd(path))]
+        self.assertEqual(waiting, list(runs.values()), "in order, readable without us")
+        # As long as it is away, nothing is lost by asking.
+        self.assert_message(self.runctl("ingest", "--drain", status=FAILED), "cannot be made")
+        self.assertEqual(len(self.waiting()) > 1, True)
+        self.bring_back()
+        result = self.runctl("ingest", "--drain")
+        self.assert_message(result, "delivered ", "3,000 new runs")
+        self.check_all(runs)
+        self.assert_message(self.runctl("ingest", "--drain"), "nothing waits")
+
+    def test_the_next_ingest_delivers(self):
+        runs = make_runs(100)
+        self.take_away()
+        self.runctl("ingest", stdin=joined(runs.values()), status=FAILED)
+        self.bring_back()
+        # The same lines again, and new ones: what waited is stored first, so they are known.
+        more = make_runs(20, start=90)
+        summary = self.ingest_bytes(joined(more.values()))
+        self.assert_counts(summary, read=20, stored=10, duplicate=10, delivered=100, spooled=0)
+        self.check_all({**runs, **more})
+
+    def test_a_file_is_still_there_and_does_not_wait(self):
+        path = self.write("runs.ndjson", joined(make_runs(10).values()))
+        self.take_away()
+        self.assert_message(self.runctl("ingest", path, status=FAILED), "cannot be made")
+        self.assertEqual(self.waiting(), [])
+
+    def test_without_a_spool(self):
+        self.take_away()
+        self.runctl("ingest", "--spool-max", "0", stdin=joined(make_runs(10).values()), status=FAILED)
+        self.assertEqual(self.waiting(), [])
+
+    def test_a_store_that_comes_back_while_the_pipe_is_open(self):
+        runs = make_runs(60)
+        child = self.start("--flush-interval", "100ms")
+        lines = iter(runs.values())
+
+        def send(count: int) -> None:
+            for _ in range(count):
+                child.stdin.write(next(lines) + b"\n")
+            child.stdin.flush()
+
+        send(20)
+        self.wait_until(lambda: len(self.objects()) == 1, "the first are stored")
+        self.take_away()
+        send(20)
+        self.wait_until(lambda: len(self.waiting()) == 1, "the next wait")
+        self.bring_back()
+        self.wait_until(lambda: not self.waiting(), "delivered without anything new in the pipe")
+        send(20)
+        _, err = child.communicate(timeout=self.timeout)
+        self.assertEqual(child.returncode, DONE, err)
+        self.assertIn(b"waits in", err)
+        self.assertIn(b"stored 60,", err)
+        self.check_all(runs)
+
+    def test_the_latest_version_stays_the_latest(self):
+        old, new = make_run(1, outputs="old"), make_run(1, outputs="new")
+        self.take_away()
+        for run in (old, new):
+            self.runctl("ingest", stdin=run + b"\n", status=FAILED)
+        self.bring_back()
+        self.runctl("ingest", "--drain")
+        self.assertEqual(self.get(run_id(1)), [new])
+        self.assertEqual(self.get("--all-versions", run_id(1)), [new, old])
+
+    def full(self, child: subprocess.Popen) -> tuple[dict, int]:
+        """Writes to the pipe until it is held back; the runs that were written whole, and the bytes behind them."""
+        os.set_blocking(child.stdin.fileno(), False)
+        runs = {run_id(n): make_run(n, outputs=noise(n, 4000)) for n in range(6000)}
+        whole = joined(runs.values())
+        sent, quiet = 0, 0
+        while quiet < 30:
+            try:
+                sent += os.write(child.stdin.fileno(), whole[sent:sent + 65536])
+                quiet = 0
+            except BlockingIOError:
+                quiet += 1
+                time.sleep(0.05)
+        os.set_blocking(child.stdin.fileno(), True)
+        self.assertLess(sent, len(whole), "it was not held back")
+        lines = whole[:sent].count(b"\n")
+        return dict(list(runs.items())[:lines]), sent - whole[:sent].rfind(b"\n") - 1
+
+    def test_a_full_spool_holds_the_pipe_back(self):
+        self.take_away()
+        child = self.start("--batch-bytes", "200000", "--spool-max", "1MB")
+        runs, _ = self.full(child)
+        size = sum(path.stat().st_size for path in self.waiting())
+        self.assertGreater(size, 500_000)
+        self.assertLessEqual(size, 1 << 20)
+        self.bring_back()
+        child.stdin.write(b"\n")  # ends the line that is half in the pipe; it is no run
+        _, err = child.communicate(timeout=self.timeout)
+        self.assertIn(child.returncode, (DONE, harness.REJECTED), err)
+        self.assertIn(b"is full (--spool-max)", err)
+        self.check_all(runs)
+
+    def test_a_signal_while_the_pipe_is_held_back(self):
+        self.take_away()
+        child = self.start("--batch-bytes", "200000", "--spool-max", "1MB")
+        runs, _ = self.full(child)
+        child.send_signal(signal.SIGTERM)
+        child.wait(self.timeout)
+        self.assertEqual(child.returncode, 143)
+        err = child.stderr.read()
+        read = int(re.search(rb"read (\d+), stored 0, duplicate 0, rejected 0, spooled (\d+)", err)[1])
+        child.stdin.close()
+        waiting = [line for path in self.waiting() for line in harness.split_lines(harness.unzstd(path))]
+        self.assertEqual(waiting, list(runs.values())[:read], "all that was read waits")
+        self.bring_back()
+        self.runctl("ingest", "--drain")
+        self.check_all(dict(list(runs.items())[:read]))
+
+    def test_a_broken_file_stops_nothing(self):
+        self.take_away()
+        for number in range(3):
+            self.runctl("ingest", stdin=make_run(number) + b"\n", status=FAILED)
+        self.bring_back()
+        broken = self.waiting()[1]
+        data = bytearray(broken.read_bytes())
+        data[len(data) // 2] ^= 1
+        broken.write_bytes(data)
+        result = self.runctl("ingest", "--drain", status=CORRUPT)
+        self.assert_message(result, broken, "SHA-256")
+        self.assertEqual(self.waiting(), [broken])
+        self.assertEqual(self.get(run_id(0), run_id(2)), [make_run(0), make_run(2)])
+
+    def test_many_deliver_at_once(self):
+        runs = make_runs(400)
+        self.take_away()
+        self.runctl("ingest", "--batch-bytes", "2000", stdin=joined(runs.values()), status=FAILED)
+        self.bring_back()
+        children = [subprocess.Popen([harness.binary(), "--store", self.store, "ingest", "--drain"], cwd=self.dir,
+                                     env=self.environment, stderr=subprocess.PIPE) for _ in range(6)]
+        for child in children:
+            _, err = child.communicate(timeout=self.timeout)
+            self.assertTrue(child.returncode == DONE or b"another process" in err, err)
+        self.runctl("ingest", "--drain")
+        self.check_all(runs)
+
+    def test_kills(self):
+        """`kill -9` while batches go to the spool, and while they are delivered."""
+        chosen = random.Random(3)
+        runs = make_runs(600)
+        lines = list(runs.values())
+        for _ in range(60 if LONG else 8):
+            self.take_away()
+            child = self.start("--batch-bytes", "3000")
+            child.stdin.write(joined(lines))
+            child.stdin.flush()
+            time.sleep(chosen.uniform(0, 0.1))
+            child.kill()
+            child.communicate()
+            self.bring_back()
+            before = {line for path in self.waiting() for line in harness.split_lines(harness.unzstd(path))}
+            drain = subprocess.Popen([harness.binary(), "--store", self.store, "ingest", "--drain", "-q"],
+                                     cwd=self.dir, env=self.environment, stderr=subprocess.PIPE)
+            time.sleep(chosen.uniform(0, 0.05))
+            drain.kill()
+            drain.communicate()
+            self.runctl("ingest", "--drain", "-q")
+            self.assertEqual(self.waiting(), [])
+            ids = [json.loads(line)["id"] for line in before]
+            self.assertEqual(set(self.get_listed(ids)), before, "what was in the spool is stored")
+        self.runctl("ingest", stdin=joined(lines))
+        self.assert_comes_back(runs)
+        self.assertEqual(int(self.runctl("search", "--count").out), len(runs))
+        self.runctl("verify", "--read-data", "-q")
+
+    def test_what_makes_no_sense(self):
+        for arguments in (["--drain", "file"], ["--drain", "-"], ["--spool-max", "lots"]):
+            self.runctl("ingest", *arguments, status=harness.USAGE)
+
+
+if __name__ == "__main__":
+    harness.main()
