@@ -16,6 +16,10 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::push(std::function<void()> task) {
+  if (threads_.empty()) {
+    task();
+    return;
+  }
   {
     const std::lock_guard lock(mutex_);
     tasks_.push_back(std::move(task));

@@ -15,6 +15,7 @@ namespace runctl::base {
 
 class ThreadPool {
  public:
+  // Without threads, each task is done by whoever gives it, before submit() returns.
   explicit ThreadPool(std::size_t threads);
   // Finishes all tasks that were given.
   ~ThreadPool();

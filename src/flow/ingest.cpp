@@ -108,15 +108,18 @@ class Committer {
         index_(options.dry_run ? std::nullopt : open_index()),
         spacer_(store.time_step(), index_),
         events_(events),
-        on_failure_(std::move(on_failure)),
-        thread_([this] { work(); }) {}
+        on_failure_(std::move(on_failure)) {
+    if (options.jobs > 0) thread_ = std::thread([this] { work(); });
+  }
 
   ~Committer() { stop(); }
   Committer(const Committer&) = delete;
   Committer& operator=(const Committer&) = delete;
 
   // False where the committer has failed; finish() then throws why.
-  bool ship(Shipment shipment) { return queue_.push(std::move(shipment)); }
+  bool ship(Shipment shipment) {
+    return thread_.joinable() ? queue_.push(std::move(shipment)) : !failure_ && try_commit(shipment);
+  }
 
   // Waits until all is stored; throws what went wrong.
   void finish() {
@@ -139,16 +142,22 @@ class Committer {
   }
 
   void work() {
+    while (auto shipment = queue_.pop()) {
+      if (!try_commit(*shipment)) return;
+    }
+  }
+
+  bool try_commit(Shipment& shipment) {
     try {
-      while (auto shipment = queue_.pop()) {
-        commit(batch::complete(std::move(shipment->pending)));
-        if (events_.stored) events_.stored(shipment->ids);
-        ++committed_;
-      }
+      commit(batch::complete(std::move(shipment.pending)));
+      if (events_.stored) events_.stored(shipment.ids);
+      ++committed_;
+      return true;
     } catch (...) {
       failure_ = std::current_exception();
       queue_.close();
       on_failure_();
+      return false;
     }
   }
 
@@ -174,7 +183,7 @@ class Committer {
   base::Queue<Shipment> queue_{1};
   std::exception_ptr failure_;
   std::atomic<std::uint64_t> committed_{0};
-  std::thread thread_;  // last: it uses all of the above
+  std::thread thread_;  // last: it uses all of the above; none where there are no jobs
 };
 
 // The runs that are in this ingest's batches but not yet in the index.
