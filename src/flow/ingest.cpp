@@ -46,41 +46,39 @@ struct Shipment {
 // which may be whole seconds.
 class VersionSpacer {
  public:
-  VersionSpacer(std::chrono::milliseconds step, std::optional<index::Index>& index)
-      : step_(step), index_(index) {
+  VersionSpacer(base::Clock& clock, std::chrono::milliseconds step, std::optional<index::Index>& index)
+      : clock_(clock), step_(step), index_(index) {
     if (!spaces() || !index_) return;
     // A batch that another process stored a moment ago counts too. The margin is for clocks that disagree a
     // little.
     const std::int64_t newest = index_->status().newest_modified_ns;
-    const auto now = std::chrono::system_clock::now().time_since_epoch();
-    const std::int64_t age = std::chrono::nanoseconds(now).count() - newest;
+    const std::int64_t age = clock_.since_1970().count() - newest;
     recent_in_index_ = newest != 0 && age < std::chrono::nanoseconds(2 * step_).count();
   }
 
   // Before a batch is put: waits until its versions are later than those put before.
   void wait_for(const run::Table& table) {
     if (!spaces()) return;
-    const auto now = Clock::now();
+    const base::Clock::Time now = clock_.steady();
     std::erase_if(recent_, [&](const Put& put) { return now - put.time > margin(); });
     for (const Put& put : recent_) {
       const bool again = std::any_of(table.ids.begin(), table.ids.end(),
                                      [&put](const run::Id& id) { return put.ids.contains(id); });
-      if (again) std::this_thread::sleep_until(put.time + margin());
+      if (again) clock_.sleep_until(put.time + margin());
     }
     if (recent_in_index_ && now - opened_ < margin() && knows_one_of(table)) {
-      std::this_thread::sleep_until(opened_ + margin());
+      clock_.sleep_until(opened_ + margin());
     }
   }
 
   // After a batch was put.
   void note(const run::Table& table) {
-    if (spaces()) recent_.push_back({Clock::now(), {table.ids.begin(), table.ids.end()}});
+    if (spaces()) recent_.push_back({clock_.steady(), {table.ids.begin(), table.ids.end()}});
   }
 
  private:
-  using Clock = std::chrono::steady_clock;
   struct Put {
-    Clock::time_point time;
+    base::Clock::Time time;
     std::unordered_set<run::Id> ids;
   };
 
@@ -91,9 +89,10 @@ class VersionSpacer {
                        [this](const run::Id& id) { return !index_->find(id).empty(); });
   }
 
+  base::Clock& clock_;
   const std::chrono::milliseconds step_;
   std::optional<index::Index>& index_;
-  const Clock::time_point opened_ = Clock::now();
+  const base::Clock::Time opened_ = clock_.steady();
   bool recent_in_index_ = false;
   std::deque<Put> recent_;
 };
@@ -106,7 +105,7 @@ class Committer {
             const IngestEvents& events, std::function<void()> on_failure)
       : store_(store),
         index_(options.dry_run ? std::nullopt : open_index()),
-        spacer_(store.time_step(), index_),
+        spacer_(options.clock, store.time_step(), index_),
         events_(events),
         on_failure_(std::move(on_failure)) {
     if (options.jobs > 0) thread_ = std::thread([this] { work(); });

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "flow/input.hpp"
 #include "index/index.hpp"
 #include "run/reader.hpp"
@@ -30,6 +31,8 @@ struct IngestOptions {
   std::size_t jobs = 1;
   bool stop_at_first_reject = false;
   bool dry_run = false;  // store nothing, record nothing
+  // Keeps versions of one run apart in time.
+  base::Clock& clock = base::system_clock();
   // When this is asked for, no more is read; whole records that were read until then are stored.
   std::stop_token stop{};
 };
