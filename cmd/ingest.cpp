@@ -103,7 +103,7 @@ class IngestCommand {
     const auto started = std::chrono::steady_clock::now();
     session_.prepare_to_store();
     index::Index index = session_.index_for_writing();
-    flow::Delivery delivery(session_.store(), index);
+    flow::Delivery delivery(session_.store(), index, base::system_clock());
     flow::IngestReport report;
     bool broken = false;
     const bool done = delivery.drain(

@@ -1,7 +1,6 @@
 #include "flow/committer.hpp"
 
 #include <fmt/format.h>
-
 #include <unistd.h>
 
 namespace runctl::flow {
@@ -56,7 +55,7 @@ Committer::Committer(store::ObjectStore& store, const OpenIndex& open_index, con
     : options_(options), events_(events), keep_(keep), stop_reading_(std::move(stop_reading)) {
   if (!options.dry_run) {
     index_ = open_index();
-    delivery_.emplace(store, *index_);
+    delivery_.emplace(store, *index_, options.clock);
     if (options.spool != nullptr) deliver_waiting();
   }
   if (options.jobs > 0) thread_ = std::thread([this] { work(); });
@@ -152,8 +151,8 @@ bool Committer::attempt(const batch::Batch& batch) {
   return true;
 }
 
-// Into the spool. While that has no room nothing more is taken, so that the pipe is held back; false where the
-// store took the batch in the meantime.
+// Into the spool. While that has no room nothing more is taken, so that the pipe is held back; false where
+// the store took the batch in the meantime.
 bool Committer::set_aside(const batch::Batch& batch) {
   while (true) {
     const bool ending = is_ending();

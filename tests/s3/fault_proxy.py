@@ -187,8 +187,9 @@ class FaultProxy(socketserver.ThreadingTCPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, upstream, rules, log=None):
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, upstream, rules, log=None, listen=0):
+        """`listen`: a port; 0 is any that is free."""
+        super().__init__(("127.0.0.1", listen), Handler)
         parts = urllib.parse.urlsplit(upstream)
         self.host, self.port = parts.hostname, parts.port
         self.rules = [Rule(rule) for rule in rules]
