@@ -55,6 +55,7 @@ class Doctor {
     else
       directory();
     index();
+    if (has_state_directory()) spool();
     print();
     session_.report_traffic();
     return exit_status_;
@@ -185,6 +186,18 @@ class Doctor {
               counted(static_cast<std::uint64_t>(status.batches), "batch", "batches"),
               synced ? "synced " + age_text(std::strtoll(synced->c_str(), nullptr, 10), now_microseconds())
                      : "never synced"));
+    });
+  }
+
+  void spool() {
+    check("spool", [this] {
+      std::uint64_t bytes = 0;
+      const std::vector<flow::SpooledBatch> waiting = session_.spool(0).waiting();
+      for (const flow::SpooledBatch& batch : waiting) bytes += batch.size;
+      if (waiting.empty()) return say("spool", Verdict::ok, "nothing waits for the store");
+      say("spool", Verdict::warning,
+          fmt::format("{} with {} wait for the store; 'runctl ingest --drain' delivers them",
+                      counted(waiting.size(), "batch", "batches"), human_bytes(bytes)));
     });
   }
 

@@ -166,7 +166,7 @@ class IngestCommand {
       return session_.index_for_writing();
     };
     try {
-      const flow::IngestReport report =
+      flow::IngestReport report =
           flow::ingest(std::move(inputs), session_.store(), open_index, options, events());
       signal_ = Interruption::signal();
       return report;

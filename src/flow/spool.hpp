@@ -32,7 +32,7 @@ class Spool {
   [[nodiscard]] bool has_room_for(std::uint64_t bytes) const;
 
   // Durable on return, whether there is room or not; returns the file's path. Throws Error(io).
-  std::string add(const batch::Batch& batch) const;
+  [[nodiscard]] std::string add(const batch::Batch& batch) const;
 
   // What waits, oldest first. Throws Error(io) where the directory cannot be read.
   [[nodiscard]] std::vector<SpooledBatch> waiting() const;
