@@ -13,6 +13,7 @@
 #include "command.hpp"
 #include "ids.hpp"
 #include "interrupt.hpp"
+#include "json_text.hpp"
 #include "output.hpp"
 #include "progress.hpp"
 #include "quantity.hpp"
@@ -52,7 +53,7 @@ void print_json_summary(const flow::IngestReport& report, double seconds) {
                                           {"bytes_stored", report.bytes_stored},
                                           {"seconds", seconds}};
   DataOutput out("");
-  out.write(summary.dump() + "\n");
+  out.write(json_text(summary) + "\n");
   out.finish();
 }
 
