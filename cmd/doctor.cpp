@@ -6,8 +6,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/bytes.hpp"
 #include "base/error.hpp"
 #include "command.hpp"
+#include "json_text.hpp"
 #include "output.hpp"
 #include "session.hpp"
 #include "store/directory_store.hpp"
@@ -23,6 +25,8 @@ using Json = nlohmann::ordered_json;
 constexpr std::int64_t k_clock_warning_seconds = 60;
 // A younger leftover may belong to a command that is at work.
 constexpr std::int64_t k_leftover_microseconds = std::int64_t{3600} * 1'000'000;
+
+constexpr std::size_t k_longest_finding = 4000;  // bytes; they repeat what servers and files say
 
 enum class Verdict { ok, warning, failure };
 
@@ -209,10 +213,11 @@ class Doctor {
         all.push_back(
             {{"check", finding.what}, {"verdict", name_of(finding.verdict)}, {"text", finding.text}});
       }
-      out.write(Json{{"findings", all}}.dump() + "\n");
+      out.write(json_text({{"findings", all}}) + "\n");
     } else {
       for (const Finding& finding : findings_) {
-        out.write(fmt::format("{:<8} {:<19} {}\n", name_of(finding.verdict), finding.what, finding.text));
+        out.write(fmt::format("{:<8} {:<19} {}\n", name_of(finding.verdict), finding.what,
+                              base::printable(finding.text, k_longest_finding)));
       }
     }
     out.finish();

@@ -15,6 +15,7 @@
 #include "follow_state.hpp"
 #include "ids.hpp"
 #include "interrupt.hpp"
+#include "json_text.hpp"
 #include "output.hpp"
 #include "progress.hpp"
 #include "quantity.hpp"
@@ -58,7 +59,7 @@ void print_json_summary(const flow::IngestReport& report, double seconds) {
       {"batches", report.batches},   {"bytes_in", report.bytes_in}, {"bytes_stored", report.bytes_stored},
       {"seconds", seconds}};
   DataOutput out("");
-  out.write(summary.dump() + "\n");
+  out.write(json_text(summary) + "\n");
   out.finish();
 }
 

@@ -15,7 +15,10 @@ using base::ErrorKind;
   const char* const name = sqlite3_db_filename(database, "main");
   std::string message = std::string(name == nullptr ? "index" : name) + ": " + sqlite3_errmsg(database);
   const int primary = code & 0xFF;
-  if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB) {
+  // Statements are the program's own and its values fit: what contradicts them are tables that it did not
+  // make.
+  if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB || primary == SQLITE_ERROR ||
+      primary == SQLITE_CONSTRAINT || primary == SQLITE_MISMATCH) {
     throw Error(ErrorKind::corrupt,
                 message + "; run 'runctl index rebuild' to make the index anew from the store");
   }
