@@ -145,8 +145,10 @@ class Disk {
   // Another name for what will be taken away; empty where there is nothing.
   std::string save(const std::string& path) {
     if (!cut_) return {};
-    std::string saved = save_ + "/" + std::to_string(++saved_);
-    return REAL(link)(path.c_str(), saved.c_str()) == 0 ? saved : std::string();
+    const std::string saved = save_ + "/" + std::to_string(::getpid()) + "." + std::to_string(++saved_);
+    if (REAL(link)(path.c_str(), saved.c_str()) == 0) return saved;
+    if (errno != ENOENT) std::abort();
+    return {};
   }
 
   void program_ends() {
