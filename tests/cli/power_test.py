@@ -10,14 +10,14 @@ import harness
 from disk import DiskTest, Tally, is_killed
 from harness import DONE, LONG
 
-LOTS = 8 if LONG else 2  # ways in which some of what was not synced stays all the same
+LOTS, STEP = (8, 8) if LONG else (2, 12)  # ways in which some of what was not synced stays all the same
 
 
 class PowerCut(DiskTest):
     def cuts(self, operations) -> list[str]:
         """At the end of the program, and at its operations."""
         numbers = [0] + self.chosen(operations)
-        return [f"cut:{n}" for n in numbers] + [f"cut:{n}:{lot}" for lot in range(LOTS) for n in numbers[lot::LOTS]]
+        return [f"cut:{n}" for n in numbers] + [f"cut:{n}:{lot}" for lot in range(LOTS) for n in numbers[lot::STEP]]
 
     def check_cut(self, fault: str, command) -> bool:
         """Cuts the power in the command and checks what every cut must leave; whether the command had ended."""
