@@ -175,7 +175,7 @@ SyncReport sync(store::ObjectStore& store, index::Index& index, const SyncScope&
   index::BatchInfo batch;
   run::Table table;
   while (footers.next(batch, table)) {
-    report.runs += index.add(batch, table);
+    report.runs += index.add(batch, table).value_or(0);
     ++report.batches;
   }
   return report;

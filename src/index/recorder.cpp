@@ -349,9 +349,9 @@ std::size_t Index::Tables::add_batch(const BatchInfo& batch, const run::Table& t
   return Recorder(*this, row, table).record();
 }
 
-std::size_t Index::add(const BatchInfo& batch, const run::Table& table) {
+std::optional<std::size_t> Index::add(const BatchInfo& batch, const run::Table& table) {
   Transaction transaction(tables_->database);
-  if (has_batch(batch.key)) return 0;
+  if (has_batch(batch.key)) return std::nullopt;
   const std::size_t added = tables_->add_batch(batch, table);
   transaction.commit();
   return added;

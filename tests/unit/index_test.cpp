@@ -140,7 +140,7 @@ TEST_CASE("a run is recorded once, whoever stores it") {
   CHECK(one.add({"runs/v1/mixed/x", 1, 1}, table) == 2);
   // The other looked before the first one added; its batch is cut differently.
   CHECK(other.add({"runs/v1/mixed/y", 1, 2}, table_of({{"b", "2"}, {"c", "3"}})) == 1);
-  CHECK(other.add({"runs/v1/mixed/y", 1, 2}, table_of({{"b", "2"}, {"c", "3"}})) == 0);
+  CHECK(other.add({"runs/v1/mixed/y", 1, 2}, table_of({{"b", "2"}, {"c", "3"}})) == std::nullopt);
   CHECK(one.status().runs == 3);
   CHECK(one.status().batches == 2);
   CHECK(one.batches_of(ids, table.fingerprints) == std::vector<std::int64_t>{1, 1});
