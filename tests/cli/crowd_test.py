@@ -16,7 +16,7 @@ FIRST_ID = re.compile(rb'"id": ?"([^"\\]+)"')
 
 
 class Crowd:
-    """For a directory here, for a bucket in tests/s3/crowd_test.py."""
+    """For a directory here, for a bucket in tests/s3/crowd_s3_test.py."""
 
     runs = 24000 if LONG else 6000
     timeout = 600
