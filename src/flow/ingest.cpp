@@ -159,8 +159,8 @@ class Committer {
       const store::PutResult put = store_.put(batch.key, parts, batch.digest);
       spacer_.note(batch.table);
       const auto recorded = index_->add({batch.key, put.info.size, put.info.modified_ns}, batch.table);
-      // A batch that was there before, from a killed ingest or one that goes on beside this, holds duplicates; one
-      // that this ingest made and another program recorded first does not.
+      // A batch that was there before, from a killed ingest or one that goes on beside this, holds
+      // duplicates; one that this ingest made and another program recorded first does not.
       if (put.created) added += recorded.value_or(batch.table.size());
     } else {
       added += batch.table.size();

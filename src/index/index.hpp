@@ -66,8 +66,8 @@ class Index {
   ~Index();
 
   // Records a batch in one transaction, after the store has confirmed it. Of runs that the index already has,
-  // with the same id and bytes, the copy that the store took first counts. Returns how many runs are new; nothing where
-  // the index has the batch already.
+  // with the same id and bytes, the copy that the store took first counts. Returns how many runs are new;
+  // nothing where the index has the batch already.
   std::optional<std::size_t> add(const BatchInfo& batch, const run::Table& table);
 
   // Fills the next batch, or returns false: there are no more.
