@@ -261,10 +261,10 @@ class Kills(S3Case):
         victim.assert_comes_back(runs)
 
     def test_within_an_upload_in_parts(self):
-        """A batch above 64 MiB: what was uploaded of it is no object, and `doctor` names it."""
+        """A batch above 64 MiB: what was uploaded of it is no object."""
         self.long_form()
         runs = {run_id(n): harness.make_run(n, outputs=noise(n, 2_000_000)) for n in range(75)}
-        command = ("ingest", "-q", "--batch-bytes", "1GiB", "-")
+        command = ("ingest", "-q", "--batch-bytes", "1GiB", "--flush-interval", "0", "-")
         requests = self.requests_of(*command, stdin=joined(runs.values()))
         steps = [(number, when) for number, request in enumerate(requests, 1) if "ndjson" in request["path"]
                  for when in ("body", "request", "answer")]
