@@ -25,6 +25,20 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 
+// Removes what SQLite leaves beside a file when it fails.
+class Company {
+ public:
+  explicit Company(const std::string& path) : path_(path) {}
+  ~Company() {
+    for (const char* const suffix : {"-journal", "-wal", "-shm"}) ::unlink((path_ + suffix).c_str());
+  }
+  Company(const Company&) = delete;
+  Company& operator=(const Company&) = delete;
+
+ private:
+  const std::string path_;
+};
+
 }  // namespace
 
 // An index belongs to one store: with another's it would point to objects that are not there.
@@ -53,6 +67,7 @@ void Index::create(const std::string& path, base::AtomicFile::Replace replace) {
   base::make_directories(std::filesystem::absolute(path).parent_path().string());
   base::AtomicFile file(path);
   {
+    const Company company(file.temporary_path());
     Database database(file.temporary_path(), Database::Mode::create);
     create_schema(database);
   }

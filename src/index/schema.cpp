@@ -178,6 +178,8 @@ void create_schema(Database& database) {
   create_tables(database);
   database.execute("INSERT INTO setting(name, value) VALUES('generation', random())");
   transaction.commit();
+  // Closing would do it too, but tells nobody when it fails.
+  database.execute("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
 }  // namespace runctl::index
