@@ -26,7 +26,7 @@ class History {
     prepare();
     disturb();
     for (std::size_t i = 0; i < scene_.inputs.size(); ++i) spawn_writer(i);
-    spawn_others();
+    spawn_others(world().below(5));
     scene_.world.run();
     if (scene_.world.failure().empty()) calm_down();
     if (scene_.world.failure().empty()) judge();
@@ -122,32 +122,41 @@ class History {
         if (world().chance(0.7)) think(process);
         const bool done =
             scene_.command(process, machine, "ingest", [&] { ingest(scene_, process, machine, input); });
-        if (done && world().chance(0.8)) return;
+        if (done && world().chance(0.9)) return;
       }
     });
   }
 
-  using Command = std::function<void(Process&, Machine&)>;
-  void spawn_some(const std::string& name, std::size_t most, const Command& command) {
-    for (std::size_t count = world().below(most + 1); count > 0; --count) {
+  struct Other {
+    const char* name;
+    std::function<void(Process&, Machine&)> command;
+  };
+
+  // Users of what is stored, and keepers of the index.
+  void spawn_others(std::size_t count) {
+    const std::vector<Other> others = {
+        {"get", [this](Process& p, Machine& m) { get(scene_, p, m); }},
+        {"trace", [this](Process& p, Machine& m) { get_trace(scene_, p, m); }},
+        {"search", [this](Process& p, Machine& m) { search(scene_, p, m); }},
+        {"search", [this](Process& p, Machine& m) { search(scene_, p, m); }},
+        {"sync", [this](Process& p, Machine& m) { sync(scene_, p, m); }},
+        {"rebuild", [this](Process& p, Machine& m) { rebuild(scene_, p, m); }},
+        {"verify", [this](Process& p, Machine& m) { verify(scene_, p, m, world().chance(0.5)); }},
+        {"clean", [this](Process& p, Machine& m) { clean_cache(scene_, p, m); }},
+    };
+    for (; count > 0; --count) {
       Machine& machine = any_machine();
-      spawn(name, machine, [this, name, command, &machine](Process& process) {
-        for (std::size_t times = 1 + world().below(2); times > 0; --times) {
-          think(process);
-          scene_.command(process, machine, name, [&] { command(process, machine); });
-        }
-      });
+      spawn(others[world().below(others.size())], machine);
     }
   }
 
-  void spawn_others() {
-    spawn_some("get", 1, [this](Process& p, Machine& m) { get(scene_, p, m); });
-    spawn_some("trace", 1, [this](Process& p, Machine& m) { get_trace(scene_, p, m); });
-    spawn_some("search", 2, [this](Process& p, Machine& m) { search(scene_, p, m); });
-    spawn_some("sync", 1, [this](Process& p, Machine& m) { sync(scene_, p, m); });
-    spawn_some("rebuild", 1, [this](Process& p, Machine& m) { rebuild(scene_, p, m); });
-    spawn_some("verify", 1, [this](Process& p, Machine& m) { verify(scene_, p, m, world().chance(0.5)); });
-    spawn_some("clean", 1, [this](Process& p, Machine& m) { clean_cache(scene_, p, m); });
+  void spawn(const Other& other, Machine& machine) {
+    spawn(other.name, machine, [this, other, &machine](Process& process) {
+      for (std::size_t times = world().chance(0.2) ? 2 : 1; times > 0; --times) {
+        think(process);
+        scene_.command(process, machine, other.name, [&] { other.command(process, machine); });
+      }
+    });
   }
 
   // Nothing fails any more, but what was under way may still come; each input is stored at last.
@@ -157,7 +166,7 @@ class History {
     scene_.quiet = true;
     world().log("model", "quiet");
     for (std::size_t i = 0; i < scene_.inputs.size(); ++i) {
-      if (scene_.inputs[i].stored && !world().chance(0.2)) continue;
+      if (scene_.inputs[i].stored && !world().chance(0.1)) continue;
       Machine& machine = any_machine();
       spawn(fmt::format("ingest{}", i), machine, [this, i, &machine](Process& process) {
         // An index that is made anew meanwhile may make it fail once more.
@@ -169,7 +178,7 @@ class History {
         world().fail("promise 1: an ingest does not come to its end though nothing fails");
       });
     }
-    if (world().chance(0.5)) spawn_others();
+    if (world().chance(0.2)) spawn_others(1);
     world().run();
   }
 
@@ -204,9 +213,9 @@ class History {
     scene_.model.check_index(index, all, "the index that grew");
     for (const Input& input : scene_.inputs) check_input(input, all);
     check_requests(scene_, process, machine);
-    search(scene_, process, machine);
-    get_trace(scene_, process, machine);
-    if (!world().chance(0.3)) return;
+    if (world().chance(0.3)) search(scene_, process, machine);
+    if (world().chance(0.3)) get_trace(scene_, process, machine);
+    if (!world().chance(0.2)) return;
     rebuild(scene_, process, machine);
     scene_.model.check_index(index, all, "the index made anew");
     verify(scene_, process, machine, false);

@@ -1,6 +1,7 @@
 // simulate: histories by seed, and what they broke. See scripts/simulate.
 #include <fmt/format.h>
 #include <malloc.h>
+#include <sqlite3.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -206,6 +207,9 @@ int run(int count, char** arguments) {
   // Blocks of a megabyte are taken and given back all the time, and must not go to the kernel each time.
   ::mallopt(M_MMAP_THRESHOLD, 256 << 20);
   ::mallopt(M_TRIM_THRESHOLD, 256 << 20);
+  // Indexes are opened all the time, and most of a history is the preparing of statements.
+  ::sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+  ::sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 512, 400);
   if (options.trace) return trace_one(options.seed);
   if (options.histories == 0) options.histories = 1;
   return Simulation(options).run();

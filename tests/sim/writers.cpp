@@ -90,7 +90,8 @@ void ingest(Scene& scene, Process& process, Machine& machine, Input& input) {
     sync_index(scene, process, machine, *index);
   }
   constexpr std::array<std::uint64_t, 4> k_batch_bytes = {1, 500, 2000, 32U << 20};
-  const flow::IngestOptions options{.records = {}, .batch_bytes = k_batch_bytes[scene.world.below(k_batch_bytes.size())],
+  const flow::IngestOptions options{.records = {},
+                                    .batch_bytes = k_batch_bytes[scene.world.below(k_batch_bytes.size())],
                                     .level = 1,
                                     .jobs = 0,
                                     .clock = process};
