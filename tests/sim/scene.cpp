@@ -40,8 +40,9 @@ const char* name_of(ErrorKind kind) {
 
 Scene::Scene(std::uint64_t seed, bool traced, const std::string& directory)
     : world(seed, traced),
-      bucket(world, world.chance(0.6), random_step(seed),
-             std::chrono::milliseconds(static_cast<std::int64_t>(world.below(800)) - 400)),
+      // In braces: what is drawn first must not depend on the compiler.
+      bucket{world, world.chance(0.6), random_step(seed),
+             std::chrono::milliseconds{static_cast<std::int64_t>(world.below(800)) - 400}},
       model(world, bucket) {
   const std::size_t count = world.chance(0.25) ? 2 : 1;
   const bool cached = world.chance(0.25);
