@@ -4,7 +4,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <cstdint>
 #include <new>
 #include <utility>
 #include <vector>
@@ -42,6 +41,8 @@ class Stacks {
 };
 
 thread_local Stacks stacks;
+// Passed to start(), since makecontext(3) passes nothing but numbers of 32 bits.
+thread_local Fiber* starting = nullptr;
 
 }  // namespace
 
@@ -50,16 +51,13 @@ Fiber::Fiber(std::function<void()> body) : body_(std::move(body)), stack_(stacks
   here_.uc_stack.ss_sp = stack_;
   here_.uc_stack.ss_size = k_stack;
   here_.uc_link = &there_;
-  const auto self = reinterpret_cast<std::uintptr_t>(this);
-  ::makecontext(&here_, reinterpret_cast<void (*)()>(&Fiber::start), 2, static_cast<unsigned int>(self >> 32),
-                static_cast<unsigned int>(self));
+  ::makecontext(&here_, &Fiber::start, 0);
 }
 
 Fiber::~Fiber() { stacks.give_back(stack_); }
 
-// makecontext(3) passes numbers of 32 bits.
-void Fiber::start(unsigned int high, unsigned int low) {
-  auto* const self = reinterpret_cast<Fiber*>((std::uintptr_t{high} << 32) | low);
+void Fiber::start() {
+  Fiber* const self = starting;
   self->body_();
   self->done_ = true;
 }
@@ -69,6 +67,7 @@ void Fiber::exchange_exceptions() {
 }
 
 void Fiber::resume() {
+  starting = this;
   exchange_exceptions();
   ::swapcontext(&there_, &here_);
   exchange_exceptions();

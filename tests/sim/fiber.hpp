@@ -31,7 +31,7 @@ class Fiber {
     void* caught = nullptr;
     unsigned int uncaught = 0;
   };
-  static void start(unsigned int high, unsigned int low);
+  static void start();
   void exchange_exceptions();
 
   const std::function<void()> body_;
