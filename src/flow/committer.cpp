@@ -26,8 +26,8 @@ std::size_t Delivery::deliver(const std::string& key, std::span<const std::strin
   const store::PutResult put = store_.put(key, parts, digest);
   spacer_.note(table);
   const auto added = index_.add({key, put.info.size, put.info.modified_ns}, table);
-  // A batch that was there before, from a killed ingest or one that goes on beside this, holds duplicates; one
-  // that this ingest made and another program recorded first does not.
+  // A batch that was there before, from a killed ingest or one that goes on beside this, holds duplicates;
+  // one that this ingest made and another program recorded first does not.
   return put.created ? added.value_or(table.size()) : 0;
 }
 
