@@ -248,7 +248,7 @@ void check_requests(Scene& scene, Process& process, Machine& machine) {
   std::advance(entry, static_cast<std::ptrdiff_t>(scene.world.below(expected.versions.size())));
   const Run& run = all_runs()[entry->second.front().run];
   const auto cache = open_cache(machine);
-  for (const std::uint64_t limit : {1, cache ? 0 : 1}) {
+  for (const std::uint64_t limit : {std::uint64_t{1}, std::uint64_t{cache ? 0U : 1U}}) {
     SimulatedStore store(scene.bucket, process);
     flow::FrameReader frames(store, cache.get());
     Answers answers;

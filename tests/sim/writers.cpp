@@ -68,7 +68,7 @@ void forget_found(Scene& scene, Machine& machine) {
 flow::SyncReport sync_index(Scene& scene, Process& process, Machine& machine, index::Index& index) {
   SimulatedStore store(scene.bucket, process);
   const std::vector<std::string> before = scene.model.all_keys();
-  const flow::SyncReport report = flow::sync(store, index, {}, [&process](std::uint64_t, std::uint64_t) {
+  flow::SyncReport report = flow::sync(store, index, {}, [&process](std::uint64_t, std::uint64_t) {
     process.step(Process::Next::write_index);
   });
   forget_found(scene, machine);
