@@ -2,6 +2,7 @@
 """Files that someone made to hurt: indexes, configuration, batches, names. None may crash or hang a command, lead it
 out of the store, or steer a terminal; each ends in one line and the right exit status."""
 
+import contextlib
 import os
 import pathlib
 import pty
@@ -30,8 +31,8 @@ class HostileCase(harness.CliTest):
         self.assertNotIn(b"internal error", result.err)
         for line in result.err.split(b"\n")[:-1]:
             self.assertTrue(line.startswith((b"runctl: ", b"{")), str(result))
-        text = (result.err + result.out).decode()  # raises where it is no UTF-8
-        bad = [c for c in text if (ord(c) < 0x20 and c != "\n") or 0x7F <= ord(c) < 0xA0]
+        result.out.decode()  # raises where it is no UTF-8; data for a pipe, JSON escapes what it must
+        bad = [c for c in result.err.decode() if (ord(c) < 0x20 and c != "\n") or 0x7F <= ord(c) < 0xA0]
         self.assertEqual(bad, [], str(result))
 
     def commands(self):
@@ -56,13 +57,12 @@ class Indexes(HostileCase):
         outside.write_bytes(self.only_object().read_bytes())
 
     def change(self, *statements) -> None:
-        with sqlite3.connect(self.index) as database:
+        with contextlib.closing(sqlite3.connect(self.index)) as database, database:
             database.execute("PRAGMA writable_schema = ON")
             for statement in statements:
                 database.execute(statement)
-        database.close()
 
-    def assert_survives(self, *statements) -> list[harness.Result]:
+    def assert_survives(self, *statements, rebuilt: int = DONE) -> list[harness.Result]:
         kept = self.index.read_bytes()
         self.change(*statements)
         hurt = self.index.read_bytes()
@@ -73,8 +73,9 @@ class Indexes(HostileCase):
                 pathlib.Path(leftover).unlink(missing_ok=True)
             results.append(self.runctl(*command, status=None))
             self.assert_harmless(results[-1], DONE, NOT_FOUND, USAGE, FAILED, CORRUPT)
-        self.runctl("index", "rebuild", "-q")
-        self.assertEqual(len(self.get("a", "b")), 2)
+        self.runctl("index", "rebuild", "-q", status=rebuilt)
+        if rebuilt == DONE:
+            self.assertEqual(len(self.get("a", "b")), 2)
         self.index.write_bytes(kept)
         return results
 
@@ -114,14 +115,14 @@ class Indexes(HostileCase):
 
     def test_texts_that_steer_a_terminal(self):
         self.assert_survives(f"UPDATE name SET value = {quoted(ESCAPE)} || name")
-        results = self.assert_survives(f"UPDATE setting SET value = {quoted(ESCAPE)} WHERE name = 'store'")
+        results = self.assert_survives(f"UPDATE setting SET value = {quoted(ESCAPE)} WHERE name = 'store'", rebuilt=USAGE)
         self.assertEqual({result.status for result in results}, {USAGE})
 
     def test_views_and_triggers(self):
         endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS name, i AS value FROM n"
         for statements in (("DROP TABLE setting", f"CREATE VIEW setting AS {endless}"),
                            ("CREATE TRIGGER t AFTER INSERT ON batch BEGIN DELETE FROM run; END",),
-                           ("DROP TABLE block", "CREATE VIRTUAL TABLE block USING fts5(block, rank, entries)"),
+                           ("DROP TABLE place", "CREATE VIRTUAL TABLE place USING fts5(segment, block)"),
                            ("DROP TABLE run",), ("DROP TABLE segment", "CREATE TABLE segment(x)")):
             with self.subTest(statements=statements):
                 results = self.assert_survives(*statements)

@@ -75,7 +75,8 @@ Reading read(std::string_view text, std::size_t max_run, std::size_t max_found, 
       reader.read(block, state, last);
       require(block.consumed >= before && block.consumed <= block.text.size(), "reading goes forward");
       require(!last || block.full || block.consumed == block.text.size(), "the last block is read whole");
-      require(block.records.size() + block.rejects.size() <= max_found + 1, "a block holds what it may");
+      // One step finds at most a few: a reject and what goes on with it.
+      require(block.records.size() + block.rejects.size() <= max_found + 4, "a block holds what it may");
       require(!block.full || block.consumed > before || block.end != state || !block.rejects.empty(),
               "a full block has something in it");
       collect(block, reading);
