@@ -36,12 +36,13 @@ using base::ErrorKind;
 
 void Statement::Deleter::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
 
-Statement::Statement(sqlite3* database, std::string_view sql) : database_(database) {
+sqlite3_stmt* Statement::prepared() {
+  if (statement_) return statement_.get();
   sqlite3_stmt* statement = nullptr;
-  const int code = sqlite3_prepare_v3(database, sql.data(), static_cast<int>(sql.size()),
-                                      SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+  check(sqlite3_prepare_v3(database_, sql_.data(), static_cast<int>(sql_.size()), SQLITE_PREPARE_PERSISTENT,
+                           &statement, nullptr));
   statement_.reset(statement);
-  if (code != SQLITE_OK) fail(code);
+  return statement;
 }
 
 void Statement::fail(int code) const { index::fail(database_, code); }
@@ -51,28 +52,27 @@ void Statement::check(int code) const {
 }
 
 Statement& Statement::bind(int parameter, std::int64_t number) {
-  check(sqlite3_bind_int64(statement_.get(), parameter, number));
+  check(sqlite3_bind_int64(prepared(), parameter, number));
   return *this;
 }
 
 Statement& Statement::bind_null(int parameter) {
-  check(sqlite3_bind_null(statement_.get(), parameter));
+  check(sqlite3_bind_null(prepared(), parameter));
   return *this;
 }
 
 Statement& Statement::bind_blob(int parameter, std::string_view bytes) {
-  check(sqlite3_bind_blob64(statement_.get(), parameter, bytes.data(), bytes.size(), SQLITE_STATIC));
+  check(sqlite3_bind_blob64(prepared(), parameter, bytes.data(), bytes.size(), SQLITE_STATIC));
   return *this;
 }
 
 Statement& Statement::bind_text(int parameter, std::string_view text) {
-  check(
-      sqlite3_bind_text64(statement_.get(), parameter, text.data(), text.size(), SQLITE_STATIC, SQLITE_UTF8));
+  check(sqlite3_bind_text64(prepared(), parameter, text.data(), text.size(), SQLITE_STATIC, SQLITE_UTF8));
   return *this;
 }
 
 bool Statement::step() {
-  const int code = sqlite3_step(statement_.get());
+  const int code = sqlite3_step(prepared());
   if (code == SQLITE_ROW) return true;
   if (code != SQLITE_DONE) {
     sqlite3_reset(statement_.get());

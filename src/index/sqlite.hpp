@@ -11,10 +11,12 @@ struct sqlite3_stmt;
 
 namespace runctl::index {
 
-// A prepared statement. Parameters count from 1, columns from 0.
+// A statement, prepared when it is first used: a `get` needs few of those that an index has. Parameters count
+// from 1, columns from 0.
 class Statement {
  public:
-  Statement(sqlite3* database, std::string_view sql);
+  // `sql` must outlive the statement.
+  Statement(sqlite3* database, std::string_view sql) : database_(database), sql_(sql) {}
 
   Statement& bind(int parameter, std::int64_t number);
   Statement& bind_null(int parameter);
@@ -39,8 +41,10 @@ class Statement {
   };
   [[noreturn]] void fail(int code) const;
   void check(int code) const;
+  sqlite3_stmt* prepared();
 
   sqlite3* database_;
+  std::string_view sql_;
   std::unique_ptr<sqlite3_stmt, Deleter> statement_;
 };
 

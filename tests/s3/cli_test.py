@@ -612,7 +612,7 @@ class Row(S3Case):
                 for n in range(TABLE_RUNS)}
 
     def ingest_all(self) -> harness.Result:
-        return self.run_plain("--store", self.store, "ingest", "-q", "--batch-bytes", "60000", "-",
+        return self.run_plain("--store", self.store, "ingest", "-q", "--batch-bytes", "60000", "--spool-max", "0", "-",
                               stdin=joined(self.runs().values()))
 
     def check_ingest(self, rules: list, status: int, said: str) -> None:
@@ -723,7 +723,7 @@ class Faults(S3Case):
     def test_server_gone_then_another_machine_does_it_again(self):
         runs = Row.runs()
         self.misbehave(rule(answer(501, "NotImplemented"), "PUT", "ndjson", 2))
-        command = ("ingest", "-q", "--batch-bytes", "60000", "-")
+        command = ("ingest", "-q", "--batch-bytes", "60000", "--spool-max", "0", "-")
         self.fails(*command, status=FAILED, stdin=joined(runs.values()))
         self.behave()
         with self.on("b"):
