@@ -214,7 +214,7 @@ class IngestCommand {
 
   void tell_spooled(const flow::IngestReport& report) {
     note(fmt::format("{}{} in {} wait in {}; 'runctl ingest --drain' delivers them",
-                     report.failure ? report.failure->what() + std::string("; ") : "",
+                     report.failure && !report.failure_told ? report.failure->what() + std::string("; ") : "",
                      counted(report.spooled, "run", "runs"),
                      counted(report.spooled_batches, "batch", "batches"), spool_->directory()));
   }

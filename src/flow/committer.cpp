@@ -210,6 +210,7 @@ void Committer::failed(const Error& error) {
   } else if (!told_down_ && !is_ending() && events_.trouble) {
     events_.trouble(fmt::format("{}; what is read waits in {} until it can be stored", error.what(),
                                 options_.spool->directory()));
+    done_.failure_told = true;
   }
   told_down_ = true;
 }

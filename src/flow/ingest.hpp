@@ -65,6 +65,7 @@ struct IngestReport {
   std::uint64_t bytes_in = 0;          // of text, inflated
   std::uint64_t bytes_stored = 0;      // of batches, footers included
   std::optional<base::Error> failure;  // the last one of the store or the index, if batches were put aside
+  bool failure_told = false;           // events.trouble said it
 };
 
 struct Progress {

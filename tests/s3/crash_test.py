@@ -40,7 +40,7 @@ def all_runs() -> dict[str, bytes]:
 class Victim(S3Case):
     """A case of its own for each kill, so that several can run side by side."""
 
-    command = ("ingest", "-q", "--batch-bytes", "20000", "-")
+    command = ("ingest", "-q", "--batch-bytes", "20000", "--spool-max", "0", "-")
     runs = all_runs()
 
     def start(self, *command: str, stdin: bytes, env: dict | None = None) -> subprocess.Popen:
