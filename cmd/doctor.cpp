@@ -8,6 +8,7 @@
 
 #include "base/error.hpp"
 #include "command.hpp"
+#include "flow/bench_place.hpp"
 #include "output.hpp"
 #include "session.hpp"
 #include "store/directory_store.hpp"
@@ -121,6 +122,7 @@ class Doctor {
       if (auto index = session_.index_for_reading()) session_.remember_conditional_create(conditional);
     });
     check("leftovers", [&] { uploads(bucket); });
+    check("benchmarks", [this] { benchmarks(); });
   }
 
   void uploads(store::S3Store& bucket) {
@@ -158,6 +160,19 @@ class Doctor {
       if (clear_) store::remove_leftovers(old);
       leftovers(old.size(), counted(old.size(), "half-written file", "half-written files"));
     });
+    check("benchmarks", [this] { benchmarks(); });
+  }
+
+  // Silent where there is nothing: few stores were ever measured.
+  void benchmarks() {
+    store::ObjectStore& store = session_.store();
+    for (const std::string& prefix : flow::bench_leftovers(store, k_leftover_microseconds)) {
+      if (clear_) flow::remove_bench_leftover(store, prefix);
+      say("benchmarks", clear_ ? Verdict::ok : Verdict::warning,
+          clear_ ? prefix + "/ removed"
+                 : prefix + "/ is of a 'runctl bench' that was killed; 'runctl doctor --clear-leftovers' "
+                            "removes it");
+    }
   }
 
   void leftovers(std::size_t count, const std::string& what) {
@@ -219,7 +234,7 @@ void add_doctor(Program& program) {
       "doctor",
       "Check configuration, credentials, clock, store, index, and what interrupted commands left behind");
   command->add_flag("--clear-leftovers", *clear,
-                    "Remove half-written files and unfinished uploads older than an hour");
+                    "Remove half-written files, unfinished uploads and benchmarks older than an hour");
   command->callback([&program, clear] {
     program.run = [&program, clear] { return Doctor(program.globals, *clear).run(); };
   });
