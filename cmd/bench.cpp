@@ -34,8 +34,8 @@ constexpr std::uint64_t k_small_payload = 300;
 constexpr std::uint64_t k_concurrent_runs = 200;
 constexpr std::uint64_t k_payload = 10U << 10;
 constexpr std::uint64_t k_runs = 500;
-constexpr const char* k_all[] = {"50x10KB", "200x25KB", "500x10KB", "1000x5KB",  "50x100KB",
-                                 "100x50KB", "10x1MB",  "small",    "concurrent"};
+constexpr const char* k_all[] = {"50x10KB",  "200x25KB", "500x10KB", "1000x5KB",  "50x100KB",
+                                 "100x50KB", "10x1MB",   "small",    "concurrent"};
 
 struct Options {
   std::vector<std::string> scenarios;
@@ -88,7 +88,8 @@ flow::BenchPlan sized_plan(const std::string& text) {
 flow::BenchPlan plan_of(const std::string& name, const Options& options) {
   if (name == "small") return {name, k_small_runs, k_small_payload, "", 0, 0};
   if (name != "concurrent") return sized_plan(name);
-  const std::uint64_t payload = options.payload.empty() ? k_payload : payload_of(options.payload, "--payload");
+  const std::uint64_t payload =
+      options.payload.empty() ? k_payload : payload_of(options.payload, "--payload");
   return {name, options.runs.value_or(k_concurrent_runs), payload, "", options.writers, options.readers};
 }
 
@@ -184,8 +185,10 @@ class BenchCommand {
     flow::BenchOptions options = options_.flow;
     options.stop = interruption.token();
     options.jobs = std::max(1U, std::thread::hardware_concurrency());
-    flow::BenchResult result{RUNCTL_VERSION,      base::iso_text(now_microseconds()), session.store().url(),
-                             options.repeat, options.seed,                       {}};
+    flow::BenchResult result{
+        RUNCTL_VERSION,        base::iso_text(now_microseconds() / 1'000'000 * 1'000'000),
+        session.store().url(), options.repeat,
+        options.seed,          {}};
     flow::BenchPlace place(
         session.store(), [&session](const std::string& prefix) { return session.open_below(prefix); },
         [&progress](const std::string& line) {
@@ -330,8 +333,7 @@ void add_bench(Program& program) {
       ->type_name("FILE");
   command->add_option("--html", options->html, "Write a page with drawings of the results shown and compared")
       ->type_name("FILE");
-  command
-      ->add_option("--show", options->show, "Measure nothing; show this saved result; repeatable")
+  command->add_option("--show", options->show, "Measure nothing; show this saved result; repeatable")
       ->type_name("FILE")
       ->allow_extra_args(false)
       ->take_all();

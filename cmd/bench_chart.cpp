@@ -17,6 +17,8 @@ constexpr int k_name_height = 22;
 constexpr int k_mark_height = 20;
 constexpr int k_axis_height = 26;
 
+constexpr std::size_t k_most_labels = 6;  // at the axis
+
 // From a number to a place.
 class Scale {
  public:
@@ -57,7 +59,8 @@ class Scale {
   [[nodiscard]] std::vector<double> ticks() const {
     std::vector<double> ticks;
     const double step = logarithmic_ ? 1 : step_;
-    for (double at = from_; at <= to_ + step / 2; at += step) ticks.push_back(logarithmic_ ? std::pow(10, at) : at);
+    for (double at = from_; at <= to_ + step / 2; at += step)
+      ticks.push_back(logarithmic_ ? std::pow(10, at) : at);
     return ticks;
   }
 
@@ -71,7 +74,8 @@ class Scale {
 };
 
 std::string line(double x1, double x2, int y1, int y2, const char* style) {
-  return fmt::format(R"(<line x1="{:.2f}%" x2="{:.2f}%" y1="{}" y2="{}" class="{}"/>)", x1, x2, y1, y2, style);
+  return fmt::format(R"(<line x1="{:.2f}%" x2="{:.2f}%" y1="{}" y2="{}" class="{}"/>)", x1, x2, y1, y2,
+                     style);
 }
 
 std::string rectangle(double x1, double x2, int y, int height, const char* style) {
@@ -79,9 +83,20 @@ std::string rectangle(double x1, double x2, int y, int height, const char* style
                      std::max(x2 - x1, 0.3), y, height, style);
 }
 
+// "1k" for "1.00k": the numbers at an axis are round.
+std::string trimmed(std::string text) {
+  const std::size_t point = text.find('.');
+  if (point == std::string::npos) return text;
+  const std::size_t end = std::min(text.find_first_not_of("0123456789", point + 1), text.size());
+  const std::size_t last = text.find_last_not_of('0', end - 1);
+  text.erase(last == point ? point : last + 1, end - (last == point ? point : last + 1));
+  return text;
+}
+
 std::string draw_mark(ChartKind kind, const ChartMark& mark, const Scale& scale, int y) {
   const int middle = y + k_mark_height / 2;
-  std::string out = fmt::format("<g class=\"s{}\"><title>{}</title>", mark.series % 6, escape_markup(mark.tip));
+  std::string out =
+      fmt::format("<g class=\"s{}\"><title>{}</title>", mark.series % 6, escape_markup(mark.tip));
   const double at = scale.place(mark.value);
   switch (kind) {
     case ChartKind::range:
@@ -141,7 +156,8 @@ std::string chart(ChartKind kind, std::string_view title, const std::vector<Char
     y += k_name_height;
     for (const ChartMark& mark : row.marks) {
       if (scale.shows(mark.value)) marks += draw_mark(kind, mark, scale, y);
-      marks += fmt::format(R"(<text x="100%" y="{}" class="number">{}</text>)", y + 15, escape_markup(mark.text));
+      marks +=
+          fmt::format(R"(<text x="100%" y="{}" class="number">{}</text>)", y + 15, escape_markup(mark.text));
       y += k_mark_height;
     }
   }
@@ -150,13 +166,15 @@ std::string chart(ChartKind kind, std::string_view title, const std::vector<Char
   for (std::size_t i = 0; i < ticks.size(); ++i) {
     const double at = scale.place(ticks[i]);
     axis += line(at, at, 0, y + 4, "grid");
+    if (ticks.size() > k_most_labels && i % 2 == 1) continue;  // they would touch on a narrow screen
     const char* const anchor = i == 0 ? "start" : "middle";
-    axis += fmt::format(R"(<text x="{:.2f}%" y="{}" text-anchor="{}" class="tick">{}</text>)", i == 0 ? 0 : at,
-                        y + 19, anchor, escape_markup(label(ticks[i])));
+    axis += fmt::format(R"(<text x="{:.2f}%" y="{}" text-anchor="{}" class="tick">{}</text>)",
+                        i == 0 ? 0 : at, y + 19, anchor, escape_markup(trimmed(label(ticks[i]))));
   }
-  return fmt::format("<figure><figcaption>{0}</figcaption>"
-                     "<svg width=\"100%\" height=\"{1}\" role=\"img\" aria-label=\"{0}\">{2}{3}</svg></figure>\n",
-                     escape_markup(title), y + k_axis_height, axis, marks);
+  return fmt::format(
+      "<figure><figcaption>{0}</figcaption>"
+      "<svg width=\"100%\" height=\"{1}\" role=\"img\" aria-label=\"{0}\">{2}{3}</svg></figure>\n",
+      escape_markup(title), y + k_axis_height, axis, marks);
 }
 
 }  // namespace runctl::cmd

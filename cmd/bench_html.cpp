@@ -44,7 +44,7 @@ text{fill:var(--ink);font-size:12px}
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;white-space:nowrap}
 th,td{padding:.3rem .6rem;text-align:right;border-bottom:1px solid var(--rule)}
 th{color:var(--soft);font-weight:600}
-th:first-child,td:first-child,td.left{text-align:left}
+th:first-child,td:first-child,th:nth-child(2),td.left{text-align:left}
 )";
 
 std::string key(std::size_t series) { return fmt::format("<span class=\"key s{}\"></span>", series % 6); }
@@ -123,11 +123,17 @@ class Section {
   [[nodiscard]] std::string times() const {
     const auto rows = rows_of_steps([this](std::size_t series, const flow::BenchStep& step) {
       const flow::BenchSummary& time = step.time;
-      return ChartMark{series, time.median, brief_time(time.median),
-                       tip(series, fmt::format("min {}, median {}, p95 {}, p99 {}, max {}", brief_time(time.min),
-                                               brief_time(time.median), brief_time(time.p95),
-                                               brief_time(time.p99), brief_time(time.max))),
-                       time.min, time.q1, time.q3, time.p95};
+      return ChartMark{
+          series,
+          time.median,
+          brief_time(time.median),
+          tip(series, fmt::format("min {}, median {}, p95 {}, p99 {}, max {}", brief_time(time.min),
+                                  brief_time(time.median), brief_time(time.p95), brief_time(time.p99),
+                                  brief_time(time.max))),
+          time.min,
+          time.q1,
+          time.q3,
+          time.p95};
     });
     return chart(ChartKind::range, "Time of one operation: minimum, quartiles, median, 95th percentile", rows,
                  brief_time);
@@ -167,8 +173,8 @@ class Section {
   }
 
   [[nodiscard]] std::string cells(std::size_t series, const std::vector<std::string>& values) const {
-    std::string out = fmt::format("<td class=\"left\">{}{}</td>", key(series),
-                                  escape_markup(results_[series].label));
+    std::string out =
+        fmt::format("<td class=\"left\">{}{}</td>", key(series), escape_markup(results_[series].label));
     for (const std::string& value : values) out += "<td>" + escape_markup(value) + "</td>";
     return out;
   }
@@ -183,14 +189,13 @@ class Section {
         const auto milliseconds = [](double seconds) { return fmt::format("{:.3f}", seconds * 1000); };
         const flow::BenchSummary& time = step.time;
         out += fmt::format("<tr><td>{}</td>", name) +
-               cells(series,
-                     {std::to_string(step.operations), milliseconds(time.min), milliseconds(time.median),
-                      milliseconds(time.p95), milliseconds(time.p99), milliseconds(time.max),
-                      step.noise ? percent_text(*step.noise) : "-",
-                      fmt::format("{:.1f}", step.runs_per_second()),
-                      step.bytes == 0 ? "-" : fmt::format("{:.1f}", step.megabytes_per_second()),
-                      std::to_string(step.requests), human_bytes(step.bytes_read),
-                      human_bytes(step.bytes_written), human_bytes(step.peak_memory)}) +
+               cells(series, {std::to_string(step.operations), milliseconds(time.min),
+                              milliseconds(time.median), milliseconds(time.p95), milliseconds(time.p99),
+                              milliseconds(time.max), step.noise ? percent_text(*step.noise) : "-",
+                              fmt::format("{:.1f}", step.runs_per_second()),
+                              step.bytes == 0 ? "-" : fmt::format("{:.1f}", step.megabytes_per_second()),
+                              std::to_string(step.requests), human_bytes(step.bytes_read),
+                              human_bytes(step.bytes_written), human_bytes(step.peak_memory)}) +
                "</tr>\n";
       });
     }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 #include <nlohmann/json.hpp>
 
@@ -19,16 +20,21 @@ constexpr int k_format = 1;
 
 Json or_null(const std::optional<double>& number) { return number ? Json(*number) : Json(); }
 
+// In milliseconds, to the picosecond: so many digits come back as they were written.
+double milliseconds(double seconds) { return std::round(seconds * 1e9) / 1e6; }
+
 Json step_json(const flow::BenchStep& step) {
   Json json = {{"step", step.name},   {"operations", step.operations}, {"runs", step.runs},
                {"bytes", step.bytes}, {"seconds", step.seconds},       {"noise", or_null(step.noise)}};
   for (const flow::BenchMetric& metric : flow::bench_metrics()) {
     const double value = metric.value(step);
-    const bool whole = !metric.name.ends_with("_ms") && !metric.name.ends_with("_second");
-    if (whole)
-      json[std::string(metric.name)] = static_cast<std::uint64_t>(value);
+    Json& number = json[std::string(metric.name)];
+    if (metric.name.ends_with("_ms"))
+      number = milliseconds(value / 1000);
+    else if (metric.name.ends_with("_second"))
+      number = value;
     else
-      json[std::string(metric.name)] = value;
+      number = static_cast<std::uint64_t>(value);
   }
   return json;
 }
@@ -38,9 +44,9 @@ Json hit_rate_json(const flow::BenchHitRate& rate) {
           {"gets", rate.gets},
           {"hits", rate.hits},
           {"requests", rate.requests},
-          {"mean_ms", rate.time.mean * 1000},
-          {"median_ms", rate.time.median * 1000},
-          {"p95_ms", rate.time.p95 * 1000}};
+          {"mean_ms", milliseconds(rate.time.mean)},
+          {"median_ms", milliseconds(rate.time.median)},
+          {"p95_ms", milliseconds(rate.time.p95)}};
 }
 
 Json verdict_json(const flow::BenchVerdict& verdict) {
@@ -128,16 +134,13 @@ flow::BenchLimit parse_limit(const std::string& scenario, const std::string& ste
 }  // namespace
 
 std::string bench_json(const flow::BenchResult& result, const std::vector<flow::BenchVerdict>& verdicts) {
-  Json json = {{"runctl_bench", k_format}, {"version", result.version}, {"time", result.time},
-               {"store", result.store},    {"repeat", result.repeat},   {"seed", result.seed},
+  Json json = {{"runctl_bench", k_format},  {"version", result.version}, {"time", result.time},
+               {"store", result.store},     {"repeat", result.repeat},   {"seed", result.seed},
                {"scenarios", Json::array()}};
   for (const flow::BenchScenario& scenario : result.scenarios) {
-    Json one = {{"scenario", scenario.name},
-                {"runs", scenario.runs},
-                {"bytes", scenario.bytes},
-                {"bytes_stored", scenario.stored_bytes},
-                {"steps", Json::array()},
-                {"hit_rates", Json::array()}};
+    Json one = {{"scenario", scenario.name}, {"runs", scenario.runs},
+                {"bytes", scenario.bytes},   {"bytes_stored", scenario.stored_bytes},
+                {"steps", Json::array()},    {"hit_rates", Json::array()}};
     for (const flow::BenchStep& step : scenario.steps) one["steps"].push_back(step_json(step));
     for (const flow::BenchHitRate& rate : scenario.hit_rates) one["hit_rates"].push_back(hit_rate_json(rate));
     json["scenarios"].push_back(std::move(one));

@@ -32,15 +32,15 @@ double each(std::uint64_t all, std::uint64_t operations) {
 
 std::string step_line(const flow::BenchStep& step) {
   const double requests = each(step.requests, step.operations);
-  return fmt::format(
-      "{:<10} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>5} {:>6} {:>7} {:>6}\n", step.name,
-      brief_time(step.time.min), brief_time(step.time.median), brief_time(step.time.p95),
-      brief_time(step.time.p99), brief_time(step.time.max), brief_number(step.runs_per_second()),
-      step.bytes == 0 ? "-" : brief_number(step.megabytes_per_second()),
-      requests >= 100 || requests == std::floor(requests) ? brief_number(requests)
-                                                          : fmt::format("{:.1f}", requests),
-      brief_bytes(each(step.bytes_read + step.bytes_written, step.operations)),
-      step.peak_memory == 0 ? "-" : brief_bytes(static_cast<double>(step.peak_memory)));
+  return fmt::format("{:<10} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>5} {:>6} {:>7} {:>6}\n", step.name,
+                     brief_time(step.time.min), brief_time(step.time.median), brief_time(step.time.p95),
+                     brief_time(step.time.p99), brief_time(step.time.max),
+                     brief_number(step.runs_per_second()),
+                     step.bytes == 0 ? "-" : brief_number(step.megabytes_per_second()),
+                     requests >= 100 || requests == std::floor(requests) ? brief_number(requests)
+                                                                         : fmt::format("{:.1f}", requests),
+                     brief_bytes(each(step.bytes_read + step.bytes_written, step.operations)),
+                     step.peak_memory == 0 ? "-" : brief_bytes(static_cast<double>(step.peak_memory)));
 }
 
 }  // namespace
@@ -50,7 +50,9 @@ std::string brief_time(double seconds) {
   if (microseconds < 0.5) return "0us";
   if (microseconds < 999.5) return three_digits(microseconds).substr(0, 4) + "us";
   if (microseconds < 999.5e3) return three_digits(microseconds / 1e3) + "ms";
-  return three_digits(seconds) + "s";
+  if (seconds < 999.5) return three_digits(seconds) + "s";
+  if (seconds < 999.5 * 60) return three_digits(seconds / 60) + "m";
+  return brief_number(seconds / 3600) + "h";
 }
 
 std::string brief_number(double number) {
@@ -70,13 +72,18 @@ std::string metric_text(const flow::BenchMetric& metric, double value) {
   return brief_number(value);
 }
 
-std::string percent_text(double part) { return fmt::format("{:.1f}%", part * 100); }
-std::string change_text(double part) { return fmt::format("{:+.1f}%", part * 100); }
+std::string percent_text(double part) {
+  const double percent = part * 100;
+  return percent < 999.95 ? fmt::format("{:.1f}%", percent) : brief_number(percent) + "%";
+}
+
+std::string change_text(double part) { return (part < 0 ? "-" : "+") + percent_text(std::abs(part)); }
 
 std::string scenario_text(const flow::BenchScenario& scenario) {
   std::string text = fmt::format("{}, {} of text, {} stored", counted(scenario.runs, "run", "runs"),
                                  human_bytes(scenario.bytes), human_bytes(scenario.stored_bytes));
-  if (scenario.stored_bytes > 0) text += fmt::format(" ({:.1f}:1)", each(scenario.bytes, scenario.stored_bytes));
+  if (scenario.stored_bytes > 0)
+    text += fmt::format(" ({:.1f}:1)", each(scenario.bytes, scenario.stored_bytes));
   return text;
 }
 
@@ -92,7 +99,8 @@ std::string bench_table(const flow::BenchResult& result) {
     for (const flow::BenchHitRate& rate : scenario.hit_rates) {
       out += fmt::format("{:<10} {:>6} {:>6} {:>6} {:>6} {:>8} {:>6}\n", fmt::format("{} %", rate.rate),
                          rate.gets, brief_time(rate.time.mean), brief_time(rate.time.median),
-                         brief_time(rate.time.p95), rate.requests, rate.gets - std::min(rate.gets, rate.requests));
+                         brief_time(rate.time.p95), rate.requests,
+                         rate.gets - std::min(rate.gets, rate.requests));
     }
   }
   return out;
@@ -107,8 +115,8 @@ std::string verdict_table(const std::vector<flow::BenchVerdict>& verdicts) {
     };
     const auto change = verdict.regression();
     const double sign = verdict.metric->more_is_better ? -1 : 1;
-    out += fmt::format("{:<11} {:<10} {:<17} {:>6} {:>6} {:>8} {:>7} {:>6}{}\n", verdict.scenario, verdict.step,
-                       verdict.metric->name, value(verdict.before), value(verdict.value),
+    out += fmt::format("{:<11} {:<10} {:<17} {:>6} {:>6} {:>8} {:>7} {:>6}{}\n", verdict.scenario,
+                       verdict.step, verdict.metric->name, value(verdict.before), value(verdict.value),
                        change ? change_text(*change * sign) : "-",
                        verdict.noise ? percent_text(*verdict.noise) : "-", value(verdict.limit),
                        verdict.past_limit() ? " !" : "");
@@ -118,9 +126,9 @@ std::string verdict_table(const std::vector<flow::BenchVerdict>& verdicts) {
 
 std::string verdict_line(const flow::BenchVerdict& verdict) {
   const flow::BenchMetric& metric = *verdict.metric;
-  std::string line = fmt::format("{}, {}: {} is {}, and {} is the limit", verdict.scenario, verdict.step,
-                                 metric.name, metric_text(metric, verdict.value),
-                                 metric_text(metric, verdict.limit.value_or(0)));
+  std::string line =
+      fmt::format("{}, {}: {} is {}, and {} is the limit", verdict.scenario, verdict.step, metric.name,
+                  metric_text(metric, verdict.value), metric_text(metric, verdict.limit.value_or(0)));
   const auto change = verdict.regression();
   if (!change) return line;
   line += fmt::format("; it was {}, so it is {} worse", metric_text(metric, *verdict.before),

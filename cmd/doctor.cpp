@@ -170,8 +170,9 @@ class Doctor {
       if (clear_) flow::remove_bench_leftover(store, prefix);
       say("benchmarks", clear_ ? Verdict::ok : Verdict::warning,
           clear_ ? prefix + "/ removed"
-                 : prefix + "/ is of a 'runctl bench' that was killed; 'runctl doctor --clear-leftovers' "
-                            "removes it");
+                 : prefix +
+                       "/ is of a 'runctl bench' that was killed; 'runctl doctor --clear-leftovers' "
+                       "removes it");
     }
   }
 

@@ -37,7 +37,8 @@ class ConcurrentRepetition {
   void prepare() {
     const std::unique_ptr<store::ObjectStore> store = place_.open(k_part);
     url_ = store->url();
-    ingest_file(place_.local(input_name(0)), *store, [this] { return open_index(); }, options_);
+    ingest_file(
+        place_.local(input_name(0)), *store, [this] { return open_index(); }, options_);
     std::optional<index::Index> index = open_index();
     BenchRandom random(options_.seed + number_);
     targets_ = choose_targets(*index, k_targets, random);
@@ -94,8 +95,8 @@ class ConcurrentRepetition {
     wait_for_others();
     if (failure) std::rethrow_exception(failure);
     const auto started = StepMeter::Clock::now();
-    const IngestReport report =
-        ingest_file(place_.local(input_name(writer)), *store, [this] { return open_index(); }, options_);
+    const IngestReport report = ingest_file(
+        place_.local(input_name(writer)), *store, [this] { return open_index(); }, options_);
     const auto time = StepMeter::Clock::now() - started;
     const std::lock_guard lock(mutex_);
     meter.add(time);

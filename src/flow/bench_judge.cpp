@@ -33,7 +33,8 @@ constexpr std::array k_metrics = {
 
 template <typename Named>
 const Named* find_named(std::span<const Named> all, std::string_view name) {
-  const auto found = std::find_if(all.begin(), all.end(), [name](const Named& one) { return one.name == name; });
+  const auto found =
+      std::find_if(all.begin(), all.end(), [name](const Named& one) { return one.name == name; });
   return found == all.end() ? nullptr : &*found;
 }
 
@@ -123,7 +124,8 @@ std::vector<BenchVerdict> apply_limits(const BenchResult& now, const BenchResult
       if (limit.relative && same == nullptr) continue;
       BenchVerdict& verdict = verdicts.emplace_back(verdict_on(scenario, *step, *limit.metric, same));
       verdict.relative = limit.relative;
-      verdict.limit = limit.relative ? relative_limit(*limit.metric, *verdict.before, limit.limit) : limit.limit;
+      verdict.limit =
+          limit.relative ? relative_limit(*limit.metric, *verdict.before, limit.limit) : limit.limit;
     }
   }
   return verdicts;

@@ -50,7 +50,7 @@ struct BenchLimit {
   std::string scenario;  // "*" stands for all
   std::string step;
   const BenchMetric* metric = nullptr;
-  double limit = 0;       // a most, or a least where more is better; if relative, the part that it may be worse
+  double limit = 0;  // a most, or a least where more is better; if relative, the part that it may be worse
   bool relative = false;  // to an earlier result
 };
 

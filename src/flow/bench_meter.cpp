@@ -1,5 +1,7 @@
 #include "flow/bench_meter.hpp"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <fstream>
 #include <numeric>
@@ -10,6 +12,7 @@ namespace runctl::flow {
 
 // proc(5): /proc/PID/clear_refs, /proc/PID/status.
 bool forget_peak_memory() {
+  ::malloc_trim(0);  // what the step before has freed is not this one's
   std::ofstream file("/proc/self/clear_refs");
   file << "5\n" << std::flush;
   return file.good();
@@ -44,9 +47,7 @@ void StepMeter::end(const store::Traffic& spent) {
   medians_.push_back(summarize(std::span(samples_).subspan(begun_at_)).median);
 }
 
-void StepMeter::add(Clock::duration time) {
-  samples_.push_back(std::chrono::duration<double>(time).count());
-}
+void StepMeter::add(Clock::duration time) { samples_.push_back(std::chrono::duration<double>(time).count()); }
 
 BenchStep StepMeter::result() const {
   BenchStep step = step_;

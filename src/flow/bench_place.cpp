@@ -73,9 +73,8 @@ void remove_below(store::ObjectStore& store, const std::string& prefix) {
 // When something was stored there last, in nanoseconds since 1970; 0 where nothing is there.
 std::int64_t last_stored(store::ObjectStore& store, const std::string& prefix) {
   std::int64_t newest = 0;
-  store.list(prefix + "/", [&newest](const store::ObjectInfo& object) {
-    newest = std::max(newest, object.modified_ns);
-  });
+  store.list(prefix + "/",
+             [&newest](const store::ObjectInfo& object) { newest = std::max(newest, object.modified_ns); });
   const auto root = path_of(store);
   struct stat status {};
   if (newest == 0 && root && ::stat((*root + "/" + prefix).c_str(), &status) == 0)
@@ -100,9 +99,10 @@ BenchPlace::~BenchPlace() {
     std::error_code ignored;
     for (const std::string& directory : missing_) fs::remove(directory, ignored);  // unless it is in use
   } catch (const std::exception& error) {
-    trouble_(fmt::format("{}/{}: could not be removed: {}; 'runctl doctor --clear-leftovers' does it an hour "
-                         "from now",
-                         store_.url(), prefix_, error.what()));
+    trouble_(
+        fmt::format("{}/{}: could not be removed: {}; 'runctl doctor --clear-leftovers' does it an hour "
+                    "from now",
+                    store_.url(), prefix_, error.what()));
   }
   try {
     remove_tree(directory_);

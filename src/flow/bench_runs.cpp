@@ -14,39 +14,39 @@ namespace {
 
 // By frequency, the most frequent first.
 constexpr std::string_view k_words[] = {
-    "the",      "of",       "and",      "to",       "a",        "in",       "is",       "that",
-    "for",      "it",       "as",       "with",     "be",       "by",       "on",       "not",
-    "this",     "are",      "have",     "from",     "or",       "one",      "an",       "they",
-    "which",    "you",      "all",      "would",    "there",    "their",    "we",       "when",
-    "who",      "will",     "more",     "if",       "no",       "out",      "so",       "what",
-    "its",      "about",    "than",     "into",     "them",     "can",      "only",     "other",
-    "new",      "some",     "could",    "time",     "these",    "two",      "may",      "then",
-    "do",       "first",    "any",      "now",      "such",     "like",     "our",      "over",
-    "most",     "even",     "made",     "after",    "also",     "many",     "before",   "must",
-    "through",  "back",     "years",    "where",    "much",     "way",      "well",     "down",
-    "should",   "because",  "each",     "just",     "those",    "people",   "too",      "how",
-    "little",   "state",    "good",     "very",     "make",     "world",    "still",    "own",
-    "see",      "work",     "long",     "get",      "here",     "between",  "both",     "being",
-    "under",    "never",    "same",     "another",  "know",     "while",    "last",     "might",
-    "answer",   "question", "customer", "order",    "document", "search",   "result",   "query",
-    "model",    "tool",     "context",  "user",     "request",  "system",   "message",  "summary",
-    "table",    "column",   "value",    "record",   "error",    "number",   "list",     "name",
-    "account",  "invoice",  "payment",  "delivery", "address",  "product",  "price",    "support",
-    "ticket",   "issue",    "release",  "version",  "function", "argument", "return",   "file",
-    "path",     "server",   "client",   "database", "index",    "report",   "section",  "source",
-    "reference", "page",    "paragraph", "sentence", "language", "translate","review",   "comment",
-    "policy",   "contract", "agreement", "deadline", "schedule", "meeting",  "project",  "task",
-    "analysis", "estimate", "measure",  "average",  "increase", "decrease", "compare",  "explain",
-    "describe", "provide",  "include",  "require",  "confirm",  "cancel",   "refund",   "shipping",
-    "weather",  "region",   "country",  "currency", "market",   "company",  "research", "history"};
+    "the",       "of",       "and",       "to",       "a",        "in",        "is",       "that",
+    "for",       "it",       "as",        "with",     "be",       "by",        "on",       "not",
+    "this",      "are",      "have",      "from",     "or",       "one",       "an",       "they",
+    "which",     "you",      "all",       "would",    "there",    "their",     "we",       "when",
+    "who",       "will",     "more",      "if",       "no",       "out",       "so",       "what",
+    "its",       "about",    "than",      "into",     "them",     "can",       "only",     "other",
+    "new",       "some",     "could",     "time",     "these",    "two",       "may",      "then",
+    "do",        "first",    "any",       "now",      "such",     "like",      "our",      "over",
+    "most",      "even",     "made",      "after",    "also",     "many",      "before",   "must",
+    "through",   "back",     "years",     "where",    "much",     "way",       "well",     "down",
+    "should",    "because",  "each",      "just",     "those",    "people",    "too",      "how",
+    "little",    "state",    "good",      "very",     "make",     "world",     "still",    "own",
+    "see",       "work",     "long",      "get",      "here",     "between",   "both",     "being",
+    "under",     "never",    "same",      "another",  "know",     "while",     "last",     "might",
+    "answer",    "question", "customer",  "order",    "document", "search",    "result",   "query",
+    "model",     "tool",     "context",   "user",     "request",  "system",    "message",  "summary",
+    "table",     "column",   "value",     "record",   "error",    "number",    "list",     "name",
+    "account",   "invoice",  "payment",   "delivery", "address",  "product",   "price",    "support",
+    "ticket",    "issue",    "release",   "version",  "function", "argument",  "return",   "file",
+    "path",      "server",   "client",    "database", "index",    "report",    "section",  "source",
+    "reference", "page",     "paragraph", "sentence", "language", "translate", "review",   "comment",
+    "policy",    "contract", "agreement", "deadline", "schedule", "meeting",   "project",  "task",
+    "analysis",  "estimate", "measure",   "average",  "increase", "decrease",  "compare",  "explain",
+    "describe",  "provide",  "include",   "require",  "confirm",  "cancel",    "refund",   "shipping",
+    "weather",   "region",   "country",   "currency", "market",   "company",   "research", "history"};
 
-constexpr std::array k_names = {"support-agent", "plan",      "retrieve-documents", "rerank",   "answer",
-                                "lookup_order",  "summarise", "classify-intent",    "critique", "embed-query",
-                                "web_search",    "translate"};
+constexpr std::array k_names = {"support-agent", "plan",         "retrieve-documents", "rerank",
+                                "answer",        "lookup_order", "summarise",          "classify-intent",
+                                "critique",      "embed-query",  "web_search",         "translate"};
 constexpr std::array k_types = {"chain", "llm", "retriever", "tool"};
 
 constexpr std::uint64_t k_runs_of_trace = 5;
-constexpr std::uint64_t k_runs_of_error = 20;  // one in so many
+constexpr std::uint64_t k_runs_of_error = 20;                  // one in so many
 constexpr std::int64_t k_first_start = 1'717'200'000'000'000;  // 2024-06-01T00:00:00Z
 constexpr std::int64_t k_step = 50'000;                        // microseconds between starts
 

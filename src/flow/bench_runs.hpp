@@ -29,9 +29,9 @@ class BenchRandom {
 
 inline constexpr std::uint64_t k_min_payload = 64;  // bytes, in which the members of a field fit
 
-// JSON objects with all fields that runctl knows. `inputs`, `outputs` and `metadata` are `payload` bytes each:
-// sentences of common words in the frequencies of a language, with numbers and repetitions in between, so that
-// batches become about a third as large as the text.
+// JSON objects with all fields that runctl knows. `inputs`, `outputs` and `metadata` are `payload` bytes
+// each: sentences of common words in the frequencies of a language, with numbers and repetitions in between,
+// so that batches become about a third as large as the text.
 class BenchRuns {
  public:
   // `payload` is at least k_min_payload.

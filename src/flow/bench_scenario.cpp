@@ -204,8 +204,7 @@ class Repetition {
         options_.progress("rebuild", 0, 1);
         SyncReport report;
         meters_.rebuild.time([&] { report = flow::rebuild(*store_, *index, {}); });
-        if (!report.broken.empty())
-          throw base::Error(base::ErrorKind::corrupt, report.broken.front());
+        if (!report.broken.empty()) throw base::Error(base::ErrorKind::corrupt, report.broken.front());
         meters_.rebuild.count(report.runs, 0);
       });
     }
