@@ -12,6 +12,7 @@
 #include "filters.hpp"
 #include "flow/warm.hpp"
 #include "ids.hpp"
+#include "json_text.hpp"
 #include "output.hpp"
 #include "quantity.hpp"
 #include "session.hpp"
@@ -60,7 +61,7 @@ void print_line(const std::string& line) {
 // What was done: to standard output as JSON, or to standard error for a person.
 void report(const Settings& settings, const Json& json, const std::string& line) {
   if (settings.json)
-    print_line(json.dump());
+    print_line(json_text(json));
   else if (!settings.quiet && !line.empty())
     note(line);
 }
@@ -73,7 +74,7 @@ std::string entries_text(std::uint64_t count) { return counted(count, "entry", "
 
 int path(const GlobalFlags& globals) {
   const Settings settings = cache_settings(globals);
-  print_line(settings.json ? Json{{"path", settings.cache.directory.value}}.dump()
+  print_line(settings.json ? json_text({{"path", settings.cache.directory.value}})
                            : settings.cache.directory.value);
   return 0;
 }
@@ -95,7 +96,7 @@ int stats(const GlobalFlags& globals) {
                        {"hit_rate", asked == 0 ? Json() : Json(rate)},
                        {"counted_since", time_or_null(stats.counted_since_ns)},
                        {"oldest", time_or_null(stats.oldest_use_ns)}};
-    print_line(json.dump());
+    print_line(json_text(json));
     return 0;
   }
   print_line("cache     " + cache.directory.value);

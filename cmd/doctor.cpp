@@ -6,9 +6,11 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/bytes.hpp"
 #include "base/error.hpp"
 #include "command.hpp"
 #include "flow/bench_place.hpp"
+#include "json_text.hpp"
 #include "output.hpp"
 #include "session.hpp"
 #include "store/directory_store.hpp"
@@ -24,6 +26,8 @@ using Json = nlohmann::ordered_json;
 constexpr std::int64_t k_clock_warning_seconds = 60;
 // A younger leftover may belong to a command that is at work.
 constexpr std::int64_t k_leftover_microseconds = std::int64_t{3600} * 1'000'000;
+
+constexpr std::size_t k_longest_finding = 4000;  // bytes; they repeat what servers and files say
 
 enum class Verdict { ok, warning, failure };
 
@@ -56,6 +60,7 @@ class Doctor {
     else
       directory();
     index();
+    if (has_state_directory()) spool();
     print();
     session_.report_traffic();
     return exit_status_;
@@ -204,6 +209,18 @@ class Doctor {
     });
   }
 
+  void spool() {
+    check("spool", [this] {
+      std::uint64_t bytes = 0;
+      const std::vector<flow::SpooledBatch> waiting = session_.spool(0).waiting();
+      for (const flow::SpooledBatch& batch : waiting) bytes += batch.size;
+      if (waiting.empty()) return say("spool", Verdict::ok, "nothing waits for the store");
+      say("spool", Verdict::warning,
+          fmt::format("{} with {} wait for the store; 'runctl ingest --drain' delivers them",
+                      counted(waiting.size(), "batch", "batches"), human_bytes(bytes)));
+    });
+  }
+
   void print() {
     DataOutput out("");
     if (session_.settings().json) {
@@ -212,10 +229,11 @@ class Doctor {
         all.push_back(
             {{"check", finding.what}, {"verdict", name_of(finding.verdict)}, {"text", finding.text}});
       }
-      out.write(Json{{"findings", all}}.dump() + "\n");
+      out.write(json_text({{"findings", all}}) + "\n");
     } else {
       for (const Finding& finding : findings_) {
-        out.write(fmt::format("{:<8} {:<19} {}\n", name_of(finding.verdict), finding.what, finding.text));
+        out.write(fmt::format("{:<8} {:<19} {}\n", name_of(finding.verdict), finding.what,
+                              base::printable(finding.text, k_longest_finding)));
       }
     }
     out.finish();

@@ -13,8 +13,8 @@ class FollowState {
   // Of one file that goes to one store.
   FollowState(const std::string& store_url, const std::string& file);
 
-  // Where the last reading has come to; absent where there was none. What cannot be understood counts as none:
-  // the file is then read again, and its runs are found to be stored.
+  // Where the last reading has come to; absent where there was none. What cannot be understood counts as
+  // none: the file is then read again, and its runs are found to be stored.
   [[nodiscard]] std::optional<flow::FilePlace> load() const;
 
   // Durable on return; throws base::Error(io).

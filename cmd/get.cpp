@@ -11,6 +11,7 @@
 #include "command.hpp"
 #include "flow/fetch.hpp"
 #include "ids.hpp"
+#include "json_text.hpp"
 #include "output.hpp"
 #include "run/json.hpp"
 #include "session.hpp"
@@ -153,7 +154,7 @@ class GetCommand {
                                          {"retries", traffic.retries},
                                          {"cache_hits", cache == nullptr ? 0 : cache->hits()},
                                          {"cache_misses", cache == nullptr ? 0 : cache->misses()}};
-    print_error_line(json.dump());
+    print_error_line(json_text(json));
   }
 
   flow::FetchEvents events() {

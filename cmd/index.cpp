@@ -10,6 +10,7 @@
 #include "base/error.hpp"
 #include "base/time.hpp"
 #include "command.hpp"
+#include "json_text.hpp"
 #include "output.hpp"
 #include "progress.hpp"
 #include "session.hpp"
@@ -51,7 +52,7 @@ int status(const GlobalFlags& globals) {
                        {"bytes_stored", status.stored_bytes},
                        {"newest_batch", newest.empty() ? Json() : Json(newest)},
                        {"synced", synced != 0 ? Json(base::iso_text(synced)) : Json()}};
-    print_line(json.dump());
+    print_line(json_text(json));
     return 0;
   }
   print_line("store         " + session.store().url());
@@ -70,7 +71,7 @@ int status(const GlobalFlags& globals) {
 int report_end(const Session& session, const flow::SyncReport& report, const std::string& line) {
   if (session.settings().json) {
     const Json json = {{"batches", report.batches}, {"runs", report.runs}, {"broken", report.broken}};
-    print_line(json.dump());
+    print_line(json_text(json));
   } else if (!session.settings().quiet) {
     note(line);
   }

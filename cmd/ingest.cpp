@@ -15,6 +15,7 @@
 #include "follow_state.hpp"
 #include "ids.hpp"
 #include "interrupt.hpp"
+#include "json_text.hpp"
 #include "output.hpp"
 #include "progress.hpp"
 #include "quantity.hpp"
@@ -58,7 +59,7 @@ void print_json_summary(const flow::IngestReport& report, double seconds) {
       {"batches", report.batches},   {"bytes_in", report.bytes_in}, {"bytes_stored", report.bytes_stored},
       {"seconds", seconds}};
   DataOutput out("");
-  out.write(summary.dump() + "\n");
+  out.write(json_text(summary) + "\n");
   out.finish();
 }
 
@@ -103,7 +104,7 @@ class IngestCommand {
     const auto started = std::chrono::steady_clock::now();
     session_.prepare_to_store();
     index::Index index = session_.index_for_writing();
-    flow::Delivery delivery(session_.store(), index);
+    flow::Delivery delivery(session_.store(), index, base::system_clock());
     flow::IngestReport report;
     bool broken = false;
     const bool done = delivery.drain(
@@ -166,7 +167,7 @@ class IngestCommand {
       return session_.index_for_writing();
     };
     try {
-      const flow::IngestReport report =
+      flow::IngestReport report =
           flow::ingest(std::move(inputs), session_.store(), open_index, options, events());
       signal_ = Interruption::signal();
       return report;

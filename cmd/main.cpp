@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <new>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -101,7 +102,12 @@ int run(int argc, char** argv) {
   try {
     program.app.parse(arguments_of(argc, argv));
   } catch (const CLI::Success& asked) {
-    return program.app.exit(asked);  // help and version
+    std::ostringstream text;  // help or version
+    const int status = program.app.exit(asked, text, text);
+    DataOutput out("");
+    out.write(text.str());
+    out.finish();
+    return status;
   } catch (const CLI::RequiredError&) {
     // With no command recognised, the parser complains of that before it names the word it did not know.
     const std::vector<std::string> unknown = program.app.remaining(true);
@@ -123,9 +129,11 @@ int run(int argc, char** argv) {
 }  // namespace runctl::cmd
 
 int main(int argc, char** argv) {
-  // A file that is opened as descriptor 1 or 2 would get our output.
+  // A file that is opened as descriptor 1 or 2 would get our output. Standard output that was closed stays
+  // one that cannot be written to: what is printed there must not vanish without a word.
   for (int fd = 0; fd <= 2; ++fd) {
-    if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", O_RDWR) < 0) return 4;
+    if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_RDWR) < 0)
+      return 4;
   }
   using runctl::base::ErrorKind;
   try {

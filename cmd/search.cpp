@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/bytes.hpp"
 #include "base/error.hpp"
 #include "command.hpp"
 #include "filters.hpp"
@@ -60,6 +61,12 @@ std::string json_line(const index::Hit& hit) {
       facts.parent ? '"' + run::uuid_text(*facts.parent) + '"' : "null", text(facts.name),
       text(facts.run_type), text(facts.status), time(facts.start), time(facts.end),
       latency_text(facts, "null"), facts.error, hit.cursor.text());
+}
+
+// A line as a terminal may have it: foreign text must not steer it, whatever the format would have.
+std::string harmless(std::string_view line) {
+  line.remove_suffix(1);
+  return base::printable(line, line.size()) + "\n";
 }
 
 // RFC 4180, with the line ends of this system.
@@ -170,9 +177,10 @@ class SearchCommand {
       if (!facts.empty()) out_.write(table_.page(facts));
     } else {
       for (const index::Hit& hit : page_) {
-        out_.write(format_ == "ids"   ? run::uuid_text(hit.facts.id) + "\n"
-                   : format_ == "csv" ? csv_line(hit)
-                                      : json_line(hit));
+        const std::string line = format_ == "ids"   ? run::uuid_text(hit.facts.id) + "\n"
+                                 : format_ == "csv" ? csv_line(hit)
+                                                    : json_line(hit);
+        out_.write(screen_.terminal ? harmless(line) : line);
       }
     }
     page_.clear();

@@ -50,7 +50,7 @@ class ConfigFile {
     const bool named = path.has_value();
     if (!named && !environment("HOME") && !environment("XDG_CONFIG_HOME")) return;
     path_ = named ? *path : xdg_directory("XDG_CONFIG_HOME", ".config") + "/runctl/config.json";
-    const auto text = base::read_file(path_, k_max_config);
+    const auto text = read();
     if (!text) {
       if (named) throw Error(ErrorKind::usage, path_ + ": the config file is not there");
       return;
@@ -67,6 +67,14 @@ class ConfigFile {
   [[nodiscard]] const std::string& path() const { return path_; }
 
  private:
+  [[nodiscard]] std::optional<std::string> read() const {
+    try {
+      return base::read_file(path_, k_max_config);
+    } catch (const Error& error) {
+      throw Error(ErrorKind::usage, std::string("the config file cannot be read: ") + error.what());
+    }
+  }
+
   void parse(const std::string& text) {
     static constexpr std::array k_known = {"store",        "index",     "color",      "progress",
                                            "endpoint_url", "region",    "profile",    "addressing_style",

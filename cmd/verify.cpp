@@ -11,6 +11,7 @@
 
 #include "base/error.hpp"
 #include "command.hpp"
+#include "json_text.hpp"
 #include "output.hpp"
 #include "progress.hpp"
 #include "session.hpp"
@@ -151,7 +152,7 @@ class VerifyCommand {
                        {"faults", faults_},
                        {"seconds", seconds}};
     DataOutput out("");
-    out.write(json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+    out.write(json_text(json) + "\n");
     out.finish();
   }
 

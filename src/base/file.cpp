@@ -44,7 +44,10 @@ FileDescriptor open_for_reading(const std::string& path) {
 }
 
 std::optional<std::string> read_file(const std::string& path, std::size_t limit) {
-  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // A named pipe that nobody writes into is empty, rather than a reason to wait for ever; one that somebody
+  // does write into, as a shell's <(command), is read like a file.
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file && ::fcntl(file.get(), F_SETFL, O_RDONLY) != 0) throw_errno(path, errno);
   if (!file) {
     if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
     throw_errno(path, errno);

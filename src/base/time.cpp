@@ -111,6 +111,16 @@ std::chrono::year_month_day civil_day(std::int64_t microseconds) {
 
 }  // namespace
 
+std::int64_t nanoseconds_of(std::int64_t seconds, std::int64_t nanoseconds) {
+  using Limits = std::numeric_limits<std::int64_t>;
+  std::int64_t product = 0;
+  std::int64_t sum = 0;
+  if (__builtin_mul_overflow(seconds, std::int64_t{1'000'000'000}, &product) ||
+      __builtin_add_overflow(product, nanoseconds, &sum))
+    return seconds < 0 ? Limits::min() : Limits::max();
+  return sum;
+}
+
 std::optional<std::int64_t> parse_iso_time(std::string_view text) {
   Cursor cursor(text);
   int year = 0;

@@ -12,6 +12,10 @@ namespace runctl::base {
 inline constexpr std::int64_t k_no_time = std::numeric_limits<std::int64_t>::min();
 inline constexpr std::int64_t k_microseconds_per_day = 86'400'000'000;
 
+// Nanoseconds since 1970 of a time in seconds: files and servers may name any year, but the number reaches
+// from 1677 to 2262, so what lies beyond becomes its ends.
+std::int64_t nanoseconds_of(std::int64_t seconds, std::int64_t nanoseconds = 0);
+
 // ISO 8601 as logs write it: YYYY-MM-DD, then optionally 'T', 't' or a space and HH:MM[:SS[.fraction]], then
 // optionally 'Z' or +HH:MM, +HHMM, +HH. Without a zone it is UTC. Digits below a microsecond are dropped.
 std::optional<std::int64_t> parse_iso_time(std::string_view text);

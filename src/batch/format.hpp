@@ -73,6 +73,9 @@ inline constexpr std::uint32_t k_max_runs = 1U << 20;
 inline constexpr std::uint32_t k_max_frames = 1U << 15;
 inline constexpr std::uint32_t k_max_items = 1U << 22;  // of texts, of tags and of fields
 inline constexpr std::uint64_t k_max_frame_raw = 16U << 20;
+// Compressed, a frame is hardly larger than its content, and never by as much as this.
+inline constexpr std::uint64_t k_max_frame_growth = 1U << 20;
+inline constexpr std::uint64_t k_max_footer = 256U << 20;
 inline constexpr std::uint64_t k_max_text_bytes = 64U << 20;
 
 // Batches lie under this prefix, in a group for each UTC day on which all their runs start, or in "mixed".

@@ -66,11 +66,12 @@ std::optional<Layout> decode_layout(std::string_view tail, std::uint64_t object_
   for (run::Frame& frame : layout.frames) {
     frame.stored = reader.number<std::uint32_t>();
     frame.raw = reader.number<std::uint32_t>();
-    if (frame.stored == 0 || frame.raw > k_max_frame_raw)
+    if (frame.stored == 0 || frame.raw > k_max_frame_raw || frame.stored > frame.raw + k_max_frame_growth)
       corrupt("a frame in the seek table is out of range");
   }
   layout.footer_size = reader.number<std::uint32_t>();
   if (reader.number<std::uint32_t>() != 0) corrupt("the seek table is broken");
+  if (layout.footer_size > k_max_footer) corrupt("the footer is larger than any footer may be");
   place_frames(layout.frames);
   layout.footer_offset =
       layout.frames.empty() ? 0 : layout.frames.back().offset + layout.frames.back().stored;

@@ -9,6 +9,7 @@
 #include <random>
 
 #include "base/error.hpp"
+#include "base/time.hpp"
 
 namespace runctl::cache {
 
@@ -30,7 +31,7 @@ void subtract(std::uint64_t& from, std::uint64_t value) { from -= std::min(from,
 bool was_used_since(int shard, const Entry& entry) {
   struct stat status {};
   return ::fstatat(shard, entry.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-         std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec != entry.last_use_ns;
+         base::nanoseconds_of(status.st_mtim.tv_sec, status.st_mtim.tv_nsec) != entry.last_use_ns;
 }
 
 void learn_all(const Directory& directory, UsageLock& lock) {

@@ -13,6 +13,7 @@
 #include <memory>
 
 #include "base/error.hpp"
+#include "base/time.hpp"
 #include "cache/entry.hpp"
 #include "cache/usage.hpp"
 
@@ -32,9 +33,7 @@ constexpr int k_open_directory = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW
 
 std::uint64_t blocks(const struct stat& status) { return static_cast<std::uint64_t>(status.st_blocks) * 512; }
 
-std::int64_t nanoseconds(const timespec& time) {
-  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
-}
+std::int64_t nanoseconds(const timespec& time) { return base::nanoseconds_of(time.tv_sec, time.tv_nsec); }
 
 std::array<char, 3> shard_name(unsigned shard) {
   constexpr const char* k_digits = "0123456789abcdef";
@@ -144,7 +143,7 @@ std::optional<Listing> Directory::list(unsigned shard) const {
     const std::int64_t modified = nanoseconds(status.st_mtim);
     if (is_entry_name(name))
       listing.entries.push_back({name, shard, blocks(status), modified});
-    else if (base::is_temporary_name(name) && nanoseconds(now) - modified > k_leftover_ns)
+    else if (base::is_temporary_name(name) && modified < nanoseconds(now) - k_leftover_ns)
       listing.leftovers.push_back(name);
   }
   return listing;

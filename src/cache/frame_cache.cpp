@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/time.hpp"
 #include "cache/entry.hpp"
 
 namespace runctl::cache {
@@ -28,7 +29,7 @@ constexpr std::uint64_t k_block = 4096;
 std::int64_t now_ns() {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
-  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+  return base::nanoseconds_of(now.tv_sec, now.tv_nsec);
 }
 
 bool exists(int directory, const std::string& name) {
@@ -111,7 +112,7 @@ bool FrameCache::contains(const std::string& key, std::uint64_t offset, std::uin
   const base::FileDescriptor shard = directory_->shard(shard_of(name), Make::no);
   struct stat status {};
   if (!shard || ::fstatat(shard.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return false;
-  const std::int64_t used = std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
+  const std::int64_t used = base::nanoseconds_of(status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
   return S_ISREG(status.st_mode) && used >= limits_.oldest_use_ns &&
          static_cast<std::uint64_t>(status.st_size) == k_head_bytes + id.size() + length;
 }
@@ -129,7 +130,7 @@ std::optional<std::string> FrameCache::read_entry(const std::string& identity, s
   }
   struct stat status {};
   const std::uint64_t size = k_head_bytes + identity.size() + length;
-  if (::fstat(file.get(), &status) != 0) return std::nullopt;
+  if (size > k_max_entry_bytes || ::fstat(file.get(), &status) != 0) return std::nullopt;
   std::string bytes;
   std::optional<std::string_view> frame;
   if (S_ISREG(status.st_mode) && static_cast<std::uint64_t>(status.st_size) == size) {
@@ -141,12 +142,12 @@ std::optional<std::string> FrameCache::read_entry(const std::string& identity, s
     drop(name);
     return std::nullopt;
   }
-  const std::int64_t last_use = std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
+  const std::int64_t last_use = base::nanoseconds_of(status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
   if (last_use < limits_.oldest_use_ns) {
     drop(name);
     return std::nullopt;
   }
-  if (now_ns() - last_use > k_touch_ns) ::futimens(file.get(), nullptr);
+  if (last_use < now_ns() - k_touch_ns) ::futimens(file.get(), nullptr);
   bytes.erase(0, bytes.size() - frame->size());
   return bytes;
 }

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <string>
 #include <thread>
 
@@ -21,6 +22,13 @@ namespace {
 constexpr const char* k_name = "usage";
 constexpr std::string_view k_magic = "rctluse1";
 constexpr std::size_t k_size = 8 + 8 + 3 * 8 + k_shards * 16;
+
+// Where it lies, and what does not work there: for messages.
+std::string complaint(int directory) {
+  std::error_code failure;
+  const auto path = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(directory), failure);
+  return (path / k_name).string() + ": the cache cannot be changed";
+}
 
 // magic, XXH3-64 of what follows, hits, misses, since when, then bytes and entries of each shard.
 std::string encode(const Usage& usage) {
@@ -72,10 +80,16 @@ std::optional<UsageLock> UsageLock::acquire(int directory, std::chrono::millisec
   UsageLock lock;
   lock.file_ = base::FileDescriptor(
       ::openat(directory, k_name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
-  if (!lock.file_) base::throw_errno(k_name, errno);
+  if (!lock.file_) {
+    const int why = errno;
+    base::throw_errno(complaint(directory), why);
+  }
   const auto deadline = std::chrono::steady_clock::now() + patience;
   while (::flock(lock.file_.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK && errno != EINTR) base::throw_errno(k_name, errno);
+    if (errno != EWOULDBLOCK && errno != EINTR) {
+      const int why = errno;
+      base::throw_errno(complaint(directory), why);
+    }
     if (std::chrono::steady_clock::now() >= deadline) return std::nullopt;
     std::this_thread::sleep_for(std::chrono::microseconds(300));
   }
@@ -88,9 +102,11 @@ std::optional<UsageLock> UsageLock::acquire(int directory, std::chrono::millisec
 void UsageLock::save() {
   const std::string bytes = encode(usage);
   const ssize_t written = ::pwrite(file_.get(), bytes.data(), bytes.size(), 0);
-  if (written != static_cast<ssize_t>(bytes.size())) base::throw_errno(k_name, written < 0 ? errno : ENOSPC);
+  if (written != static_cast<ssize_t>(bytes.size()))
+    base::throw_errno("the usage of the cache cannot be written", written < 0 ? errno : ENOSPC);
   // What was there before and made no sense may have been longer.
-  if (unknown_ && ::ftruncate(file_.get(), static_cast<off_t>(k_size)) != 0) base::throw_errno(k_name, errno);
+  if (unknown_ && ::ftruncate(file_.get(), static_cast<off_t>(k_size)) != 0)
+    base::throw_errno("the usage of the cache cannot be written", errno);
   unknown_ = false;
 }
 

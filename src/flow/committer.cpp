@@ -1,7 +1,6 @@
 #include "flow/committer.hpp"
 
 #include <fmt/format.h>
-
 #include <unistd.h>
 
 namespace runctl::flow {
@@ -27,8 +26,9 @@ std::size_t Delivery::deliver(const std::string& key, std::span<const std::strin
   const store::PutResult put = store_.put(key, parts, digest);
   spacer_.note(table);
   const auto added = index_.add({key, put.info.size, put.info.modified_ns}, table);
-  // A program that looked what is new in the store may have recorded this batch before we came to it.
-  return added.value_or(put.created ? table.size() : 0);
+  // A batch that was there before, from a killed ingest or one that goes on beside this, holds duplicates; one
+  // that this ingest made and another program recorded first does not.
+  return put.created ? added.value_or(table.size()) : 0;
 }
 
 bool Delivery::drain(const Spool& spool, const Delivered& delivered, const Broken& broken) {
@@ -56,7 +56,7 @@ Committer::Committer(store::ObjectStore& store, const OpenIndex& open_index, con
     : options_(options), events_(events), keep_(keep), stop_reading_(std::move(stop_reading)) {
   if (!options.dry_run) {
     index_ = open_index();
-    delivery_.emplace(store, *index_);
+    delivery_.emplace(store, *index_, options.clock);
     if (options.spool != nullptr) deliver_waiting();
   }
   if (options.jobs > 0) thread_ = std::thread([this] { work(); });
@@ -152,8 +152,8 @@ bool Committer::attempt(const batch::Batch& batch) {
   return true;
 }
 
-// Into the spool. While that has no room nothing more is taken, so that the pipe is held back; false where the
-// store took the batch in the meantime.
+// Into the spool. While that has no room nothing more is taken, so that the pipe is held back; false where
+// the store took the batch in the meantime.
 bool Committer::set_aside(const batch::Batch& batch) {
   while (true) {
     const bool ending = is_ending();

@@ -17,6 +17,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/queue.hpp"
 #include "batch/writer.hpp"
@@ -31,8 +32,8 @@ namespace runctl::flow {
 // Stores batches and records them.
 class Delivery {
  public:
-  Delivery(store::ObjectStore& store, index::Index& index)
-      : store_(store), index_(index), spacer_(store.time_step(), index) {}
+  Delivery(store::ObjectStore& store, index::Index& index, base::Clock& clock)
+      : store_(store), index_(index), spacer_(clock, store.time_step(), index) {}
 
   // Returns how many runs are new.
   std::size_t deliver(const std::string& key, std::span<const std::string_view> parts,
@@ -41,7 +42,8 @@ class Delivery {
   using Delivered = std::function<void(const SpooledBatch& batch, std::size_t added)>;
   using Broken = std::function<void(const SpooledBatch& batch, const std::string& why)>;
   // Everything that waits in the spool, oldest first; a file that is broken stays where it is. False where
-  // another process is at it. Throws where the store or the index fails; what is not delivered goes on waiting.
+  // another process is at it. Throws where the store or the index fails; what is not delivered goes on
+  // waiting.
   bool drain(const Spool& spool, const Delivered& delivered, const Broken& broken);
 
  private:

@@ -145,7 +145,7 @@ void Fetcher::fetch_together(const std::vector<Wanted>& wanted, std::size_t begi
     if (wanted[begin + i].versions.empty()) continue;
     const index::Location& location = wanted[begin + i].versions.front();
     assemblies[i].location = &location;
-    for (const run::Frame& frame : index_.frames(location.batch, location.raw_offset, location.length)) {
+    for (const run::Frame& frame : frames_of(index_, location.batch, location.raw_offset, location.length)) {
       NeededFrame& entry = needed[{key_of(location.batch), frame.offset}];
       entry.frame = frame;
       entry.slices.push_back(i);
@@ -176,7 +176,7 @@ void Fetcher::fetch_together(const std::vector<Wanted>& wanted, std::size_t begi
 
 void Fetcher::read_bytes(std::int64_t batch, std::uint64_t raw_offset, std::uint64_t length,
                          const PieceSink& sink) {
-  const std::vector<run::Frame> frames = index_.frames(batch, raw_offset, length);
+  const std::vector<run::Frame> frames = frames_of(index_, batch, raw_offset, length);
   frames_.read_in_order(key_of(batch), frames, [&](std::size_t which, std::string_view raw) {
     sink(overlap(frames[which], raw, raw_offset, length));
   });
@@ -184,7 +184,6 @@ void Fetcher::read_bytes(std::int64_t batch, std::uint64_t raw_offset, std::uint
 
 std::string Fetcher::assemble(const index::Location& location) {
   std::string json;
-  json.reserve(location.length);
   read_bytes(location.batch, location.raw_offset, location.length,
              [&json](std::string_view piece) { json += piece; });
   return json;

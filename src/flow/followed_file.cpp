@@ -69,14 +69,15 @@ FollowedFile::FollowedFile(std::string path, const std::optional<FilePlace>& fro
   if (!file) throw Error(ErrorKind::usage, path_ + ": " + std::strerror(errno));
   const auto place = beginning_of(file.get());
   if (!place) throw Error(ErrorKind::usage, path_ + ": is no file; --follow reads a file that grows");
-  const bool same = from && from->device == place->device && from->inode == place->inode &&
-                    still_has(file.get(), *from);
+  const bool same =
+      from && from->device == place->device && from->inode == place->inode && still_has(file.get(), *from);
   std::optional<Opened> rotated;
   if (from && !same) rotated = find_rotated(*from);
   if (from && !same && !rotated) {
-    trouble_(fmt::format("{}: is not the file that was read up to byte {}, and none beside it is; it is read "
-                         "from its beginning",
-                         path_, from->offset));
+    trouble_(
+        fmt::format("{}: is not the file that was read up to byte {}, and none beside it is; it is read "
+                    "from its beginning",
+                    path_, from->offset));
   }
   start(rotated ? std::move(*rotated) : Opened{std::move(file), same ? *from : *place});
 }
@@ -128,7 +129,8 @@ bool FollowedFile::was_replaced() {
   return Clock::now() - *replaced_at_ >= k_grace;
 }
 
-std::size_t FollowedFile::read(std::span<char> out, std::optional<Clock::time_point> until, int wake, End& end) {
+std::size_t FollowedFile::read(std::span<char> out, std::optional<Clock::time_point> until, int wake,
+                               End& end) {
   end = End::none;
   while (true) {
     if (!done_ || open_next()) {

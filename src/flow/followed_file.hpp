@@ -72,9 +72,9 @@ class FollowedFile {
   const Trouble trouble_;
   Opened now_;
   FilePlace begin_;
-  std::string tail_;     // the last bytes that were read
-  bool at_end_ = false;  // nothing more was there at the last look
-  bool done_ = false;    // the file at `path_` is the next
+  std::string tail_;                              // the last bytes that were read
+  bool at_end_ = false;                           // nothing more was there at the last look
+  bool done_ = false;                             // the file at `path_` is the next
   std::optional<Clock::time_point> replaced_at_;  // since when another file is at `path_`, and this one quiet
 };
 

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/error.hpp"
+#include "batch/format.hpp"
 #include "batch/frame.hpp"
 
 namespace runctl::flow {
@@ -17,6 +18,8 @@ using base::ErrorKind;
 // Frames that lie no further apart are read in one range: the bytes between cost less than a request.
 constexpr std::uint64_t k_range_gap = 64U << 10;
 constexpr std::uint64_t k_range_max = 4U << 20;
+// No object is larger, compressed or not: sums of offsets and sizes below it do not overflow.
+constexpr std::uint64_t k_max_object = std::uint64_t{1} << 60;
 
 // Positions of frames that one range covers.
 struct PlannedRange {
@@ -33,6 +36,27 @@ std::string_view stored_in(const std::string& bytes, const store::Range& range, 
 }
 
 }  // namespace
+
+std::vector<run::Frame> frames_of(index::Index& index, std::int64_t batch, std::uint64_t raw_offset,
+                                  std::uint64_t length) {
+  std::vector<run::Frame> frames = index.frames(batch, raw_offset, length);
+  bool sane =
+      frames.empty() || (frames.front().raw_offset <= raw_offset && frames.front().offset <= k_max_object &&
+                         frames.front().raw_offset <= k_max_object);
+  for (std::size_t i = 0; i < frames.size() && sane; ++i) {
+    const run::Frame& frame = frames[i];
+    sane = frame.raw <= batch::k_max_frame_raw && frame.stored <= frame.raw + batch::k_max_frame_growth &&
+           (i == 0 || (frames[i - 1].raw_offset + frames[i - 1].raw == frame.raw_offset &&
+                       frames[i - 1].offset + frames[i - 1].stored == frame.offset));
+  }
+  const std::uint64_t end = frames.empty() ? 0 : frames.back().raw_offset + frames.back().raw;
+  if (sane && (length == 0 || (end > raw_offset && end - raw_offset >= length))) return frames;
+  throw Error(
+      ErrorKind::corrupt,
+      fmt::format("{}: the index looks for frames where none can be; run 'runctl index rebuild' to make "
+                  "it anew from the store",
+                  index.batch(batch).key));
+}
 
 // From the cache to the sink; false where it is not there.
 bool FrameReader::read_cached(const std::string& key, const run::Frame& frame, std::size_t which,

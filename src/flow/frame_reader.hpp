@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cache/frame_cache.hpp"
+#include "index/index.hpp"
 #include "run/table.hpp"
 #include "store/object_store.hpp"
 
@@ -19,6 +20,12 @@ struct FramePlace {
   std::string key;
   run::Frame frame;
 };
+
+// The frames that hold `length` bytes from `raw_offset` of a batch's NDJSON, as the index knows them. An
+// index is a file like any other: where its frames cannot be those of a batch, Error(corrupt) names the
+// batch.
+std::vector<run::Frame> frames_of(index::Index& index, std::int64_t batch, std::uint64_t raw_offset,
+                                  std::uint64_t length);
 
 // Plans the requests: frames that lie near each other are read in one range. The frame, not the range, is
 // what the cache keeps, for the same frame is read in other company the next time.

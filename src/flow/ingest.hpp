@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "flow/input.hpp"
 #include "index/index.hpp"
@@ -36,6 +37,8 @@ struct IngestOptions {
   // Where batches wait while the store cannot take them, if an input streams; null: the ingest fails. What
   // waits there from before is delivered first.
   const Spool* spool = nullptr;
+  // Keeps versions of one run apart in time.
+  base::Clock& clock = base::system_clock();
   // When this is asked for, no more is read; whole records that were read until then are stored.
   std::stop_token stop{};
 };

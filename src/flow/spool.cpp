@@ -107,8 +107,8 @@ SpooledContent read_spooled(const SpooledBatch& batch) {
   content.digest = base::sha256(content.bytes);
   if (base::to_hex(base::as_bytes(content.digest)) != hash_in(batch.key))
     throw Error(ErrorKind::corrupt, batch.path + ": is not what was put there: its SHA-256 is another");
-  content.table = batch::read_table(
-      content.bytes.size(), [&content](std::uint64_t offset, std::uint64_t length) {
+  content.table =
+      batch::read_table(content.bytes.size(), [&content](std::uint64_t offset, std::uint64_t length) {
         return content.bytes.substr(offset, length);
       });
   return content;

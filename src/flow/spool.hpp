@@ -19,8 +19,9 @@ struct SpooledBatch {
   std::uint64_t size = 0;  // bytes
 };
 
-// One directory for each store. A file TIME.GROUP.HASH.ndjson.zst is the object runs/v1/GROUP/HASH.ndjson.zst;
-// TIME (nanoseconds since 1970, 20 digits) keeps the order. Any number of processes may add at once.
+// One directory for each store. A file TIME.GROUP.HASH.ndjson.zst is the object
+// runs/v1/GROUP/HASH.ndjson.zst; TIME (nanoseconds since 1970, 20 digits) keeps the order. Any number of
+// processes may add at once.
 class Spool {
  public:
   // Holds at most `max_bytes`. The directory is made, for its owner alone, when the first batch comes.
@@ -31,7 +32,7 @@ class Spool {
   [[nodiscard]] bool has_room_for(std::uint64_t bytes) const;
 
   // Durable on return, whether there is room or not; returns the file's path. Throws Error(io).
-  std::string add(const batch::Batch& batch) const;
+  [[nodiscard]] std::string add(const batch::Batch& batch) const;
 
   // What waits, oldest first. Throws Error(io) where the directory cannot be read.
   [[nodiscard]] std::vector<SpooledBatch> waiting() const;

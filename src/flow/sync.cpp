@@ -16,8 +16,6 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 
-// Days that are listed at once.
-constexpr std::size_t k_listings = 8;
 // Batches whose footers are read together; a footer of a large batch is about a megabyte.
 constexpr std::size_t k_window = 16;
 
@@ -36,7 +34,7 @@ std::vector<store::ObjectInfo> list_batches(store::ObjectStore& store, const Syn
     if (in_scope(group, scope)) groups.push_back(group);
   }
   std::vector<store::ObjectInfo> objects;
-  base::ThreadPool pool(std::min(groups.size(), k_listings));
+  base::ThreadPool pool(std::min(groups.size(), store.calls_at_once()));
   std::vector<std::future<std::vector<store::ObjectInfo>>> listings;
   for (const std::string& group : groups) {
     listings.push_back(pool.submit([&store, key_prefix = prefix + group + "/"] {

@@ -20,8 +20,8 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 
-// Batches that are read at once.
-constexpr std::size_t k_readers = 8;
+// Batches whose checks may be under way or wait for their turn.
+constexpr std::size_t k_window = 8;
 
 class Verification {
  public:
@@ -101,9 +101,9 @@ class Verification {
   void check_batches() {
     std::deque<std::future<BatchCheck>> checks;
     std::uint64_t done = 0;
-    base::ThreadPool pool(std::min(k_readers, objects_.size()));
+    base::ThreadPool pool(std::min(objects_.size(), store_.calls_at_once()));
     for (std::size_t next = 0, i = 0; i < objects_.size(); ++i) {
-      for (; next < objects_.size() && checks.size() < k_readers; ++next) {
+      for (; next < objects_.size() && checks.size() < k_window; ++next) {
         ReadPart part = options_.read;
         part.seed += next;
         checks.push_back(pool.submit(

@@ -6,6 +6,7 @@
 #include <deque>
 #include <unordered_set>
 
+#include "base/clock.hpp"
 #include "index/index.hpp"
 #include "run/table.hpp"
 
@@ -14,7 +15,7 @@ namespace runctl::flow {
 class VersionSpacer {
  public:
   // `step` is the store's time_step(). The index may hold what another process has stored a moment ago.
-  VersionSpacer(std::chrono::milliseconds step, index::Index& index);
+  VersionSpacer(base::Clock& clock, std::chrono::milliseconds step, index::Index& index);
 
   // Before a batch is put: waits until its versions are later than those put before.
   void wait_for(const run::Table& table);
@@ -22,9 +23,8 @@ class VersionSpacer {
   void note(const run::Table& table);
 
  private:
-  using Clock = std::chrono::steady_clock;
   struct Put {
-    Clock::time_point time;
+    base::Clock::Time time;
     std::unordered_set<run::Id> ids;
   };
 
@@ -32,9 +32,10 @@ class VersionSpacer {
   [[nodiscard]] std::chrono::milliseconds margin() const { return step_ + std::chrono::milliseconds(100); }
   [[nodiscard]] bool knows_one_of(const run::Table& table);
 
+  base::Clock& clock_;
   const std::chrono::milliseconds step_;
   index::Index& index_;
-  const Clock::time_point opened_ = Clock::now();
+  const base::Clock::Time opened_ = clock_.steady();
   bool recent_in_index_ = false;
   std::deque<Put> recent_;
 };

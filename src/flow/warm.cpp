@@ -37,7 +37,7 @@ WarmReport warm(FrameReader& frames, cache::FrameCache& cache, index::Index& ind
     ++report.runs;
     std::string& key = keys[location.batch];
     if (key.empty()) key = index.batch(location.batch).key;
-    for (const run::Frame& frame : index.frames(location.batch, location.raw_offset, location.length)) {
+    for (const run::Frame& frame : frames_of(index, location.batch, location.raw_offset, location.length)) {
       if (!seen.emplace(key, frame.offset).second) continue;
       if (cache.contains(key, frame.offset, frame.stored))
         ++report.there;

@@ -9,7 +9,10 @@ namespace runctl::http {
 
 namespace {
 
+// Of all heads of an answer, 100 Continue and trailers included.
 constexpr std::size_t k_max_headers = 200;
+// Memory that is set aside before any of it has come.
+constexpr std::uint64_t k_max_reserve = 32U << 20;
 
 std::string_view without_blanks(std::string_view text) {
   const std::size_t first = text.find_first_not_of(" \t\r\n");
@@ -58,6 +61,12 @@ void Transfer::rewind() {
 }
 
 bool Transfer::take_header(std::string_view line) {
+  // A server that goes on with heads or trailers for ever must not hold us for ever.
+  if (++header_lines_ > k_max_headers) {
+    response.failure = Failure::mismatch;
+    response.reason = "the answer has too many headers";
+    return false;
+  }
   if (head_complete_) return true;  // a trailer
   if (line.starts_with("HTTP/")) {  // of the answer, or of a 100 Continue before it
     response.status = status_of(line);
@@ -74,11 +83,6 @@ bool Transfer::take_header(std::string_view line) {
   }
   const std::size_t colon = line.find(':');
   if (colon == std::string_view::npos) return true;
-  if (response.headers.size() == k_max_headers) {
-    response.failure = Failure::mismatch;
-    response.reason = "the answer has too many headers";
-    return false;
-  }
   response.headers.emplace_back(line.substr(0, colon), without_blanks(line.substr(colon + 1)));
   return true;
 }
@@ -97,7 +101,7 @@ bool Transfer::take_body(std::string_view bytes) {
     response.reason = fmt::format("the answer is longer than {} bytes", limit);
     return false;
   }
-  if (rule.range && body.empty()) body.reserve(rule.range->length);
+  if (rule.range && body.empty()) body.reserve(std::min(rule.range->length, k_max_reserve));
   body += bytes;
   return true;
 }

@@ -48,6 +48,7 @@ struct Transfer {
 
  private:
   bool head_complete_ = false;
+  std::size_t header_lines_ = 0;
   std::size_t part_ = 0;     // of the request's body, that is being sent
   std::size_t part_at_ = 0;  // bytes of it that have been sent
 };

@@ -34,7 +34,7 @@ void add_to_filter(std::string& bits, std::uint64_t key) {
 }
 
 bool may_contain(std::string_view bits, std::uint64_t key) {
-  if (bits.empty()) return true;
+  if (bits.size() < k_line) return true;  // none was made, or it is broken: then it must not be relied on
   const std::uint64_t hash = mix(key);
   const char* const line = bits.data() + line_of(hash, bits.size() / k_line) * k_line;
   for (std::uint64_t probe = 0, rest = mix(hash); probe < k_probes; ++probe, rest >>= 9) {

@@ -12,7 +12,7 @@ namespace runctl::index {
 // there.
 std::string make_filter(std::uint64_t keys);
 void add_to_filter(std::string& bits, std::uint64_t key);
-// False: the key is not in the set. A filter without bits says true of each.
+// False: the key is not in the set. A filter too small to be one says true of each.
 bool may_contain(std::string_view bits, std::uint64_t key);
 
 }  // namespace runctl::index

@@ -1,9 +1,12 @@
 #include "index/index.hpp"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <limits>
 #include <tuple>
@@ -21,6 +24,20 @@ namespace {
 
 using base::Error;
 using base::ErrorKind;
+
+// Removes what SQLite leaves beside a file when it fails.
+class Company {
+ public:
+  explicit Company(const std::string& path) : path_(path) {}
+  ~Company() {
+    for (const char* const suffix : {"-journal", "-wal", "-shm"}) ::unlink((path_ + suffix).c_str());
+  }
+  Company(const Company&) = delete;
+  Company& operator=(const Company&) = delete;
+
+ private:
+  const std::string path_;
+};
 
 }  // namespace
 
@@ -46,29 +63,48 @@ Index::~Index() = default;
 
 // An index appears with all its tables at once: several processes may want to make the same one, and a switch
 // to WAL does not wait for its turn.
-void Index::create(const std::string& path) {
+void Index::create(const std::string& path, base::AtomicFile::Replace replace) {
   base::make_directories(std::filesystem::absolute(path).parent_path().string());
   base::AtomicFile file(path);
   {
+    const Company company(file.temporary_path());
     Database database(file.temporary_path(), Database::Mode::create);
     create_schema(database);
   }
   // The log of an index that was removed without it would be replayed into the new one.
   struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) {
+  if (::stat(path.c_str(), &status) != 0 || status.st_size == 0) {
     ::unlink((path + "-wal").c_str());
     ::unlink((path + "-shm").c_str());
   }
-  file.commit(base::AtomicFile::Replace::no);
+  file.commit(replace);
+}
+
+// An empty file, as a full disk leaves it, is an index that is still to be made. Of the processes that find
+// it, the first one does.
+void Index::replace_empty(const std::string& path) {
+  const base::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat held {};
+  struct stat now {};
+  if (!file || ::flock(file.get(), LOCK_EX) != 0 || ::fstat(file.get(), &held) != 0 ||
+      ::stat(path.c_str(), &now) != 0)
+    base::throw_errno(path, errno);
+  const bool same = held.st_ino == now.st_ino && held.st_dev == now.st_dev;
+  if (same && now.st_size == 0) create(path, base::AtomicFile::Replace::yes);
 }
 
 std::optional<Index> Index::open(const std::string& path, const std::string& store_url, Access access) {
   struct stat status {};
   const bool there = ::stat(path.c_str(), &status) == 0;
-  if (access == Access::read && !there) return std::nullopt;
-  if (there && S_ISDIR(status.st_mode))
-    throw Error(ErrorKind::usage, path + ": is a directory; --index takes a file");
-  if (!there) create(path);
+  if (there && !S_ISREG(status.st_mode)) {
+    throw Error(ErrorKind::usage,
+                path + (S_ISDIR(status.st_mode) ? ": is a directory" : ": is no regular file") +
+                    "; --index takes a file");
+  }
+  const bool empty = there && status.st_size == 0;
+  if (access == Access::read && (!there || empty)) return std::nullopt;
+  if (!there) create(path, base::AtomicFile::Replace::no);
+  if (empty) replace_empty(path);
   Database database(path, access == Access::read ? Database::Mode::read : Database::Mode::write);
   if (schema_version(database, path) < k_schema_version) {
     Database older(path, Database::Mode::write);

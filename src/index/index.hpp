@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/file.hpp"
 #include "index/query.hpp"
 #include "run/table.hpp"
 
@@ -120,7 +121,8 @@ class Index {
   void set_setting(std::string_view name, std::string_view value);
 
  private:
-  static void create(const std::string& path);
+  static void create(const std::string& path, base::AtomicFile::Replace replace);
+  static void replace_empty(const std::string& path);
 
   explicit Index(std::unique_ptr<Tables> tables);
   std::unique_ptr<Tables> tables_;

@@ -87,7 +87,9 @@ std::optional<run::Id> Rows::parent() {
   if (select_.is_null(2)) return std::nullopt;
   if (select_.bytes(2).size() == sizeof(run::Id::bytes)) return id_at(select_, 2);
   std::optional<run::Id> id;
-  if (select_id_.bind(1, row_ + select_.number(2)).step()) id = id_at(select_id_, 0);
+  // A broken index may name any distance: sums wrap.
+  const std::uint64_t other = row_ + static_cast<std::uint64_t>(select_.number(2));
+  if (select_id_.bind(1, static_cast<std::int64_t>(other)).step()) id = id_at(select_id_, 0);
   select_id_.reset();
   return id;
 }

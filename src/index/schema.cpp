@@ -142,11 +142,25 @@ void check_owner(std::int64_t application, std::int64_t version, const std::stri
   }
 }
 
+// A view or trigger in the place of a table could make a statement run for ever, or change what it is about.
+void check_kinds(Database& database, const std::string& path) {
+  const std::int64_t strangers = database.number(
+      "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' OR (type = 'table' AND rootpage = 0) OR "
+      "(type = 'view' AND name NOT IN ('runs', 'batches'))");
+  if (strangers == 0) return;
+  throw Error(
+      ErrorKind::corrupt,
+      path +
+          ": the index has views, triggers or virtual tables that are not runctl's; run 'runctl index "
+          "rebuild' to make it anew from the store");
+}
+
 }  // namespace
 
 int schema_version(Database& database, const std::string& path) {
   const std::int64_t version = database.number("PRAGMA user_version");
   check_owner(database.number("PRAGMA application_id"), version, path);
+  check_kinds(database, path);
   return static_cast<int>(version);
 }
 
@@ -164,6 +178,8 @@ void create_schema(Database& database) {
   create_tables(database);
   database.execute("INSERT INTO setting(name, value) VALUES('generation', random())");
   transaction.commit();
+  // Closing would do it too, but tells nobody when it fails.
+  database.execute("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
 }  // namespace runctl::index

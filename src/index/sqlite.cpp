@@ -2,6 +2,8 @@
 
 #include <sqlite3.h>
 
+#include <cstring>
+
 #include "base/error.hpp"
 
 namespace runctl::index {
@@ -15,7 +17,15 @@ using base::ErrorKind;
   const char* const name = sqlite3_db_filename(database, "main");
   std::string message = std::string(name == nullptr ? "index" : name) + ": " + sqlite3_errmsg(database);
   const int primary = code & 0xFF;
-  if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB) {
+  if (code == SQLITE_IOERR_SHMSIZE) {
+    message += ": its -shm file cannot grow; is the disk full?";  // SQLite keeps the reason to itself
+  } else if (const int reason = sqlite3_system_errno(database); primary == SQLITE_IOERR && reason != 0) {
+    message += std::string(": ") + std::strerror(reason);
+  }
+  // Statements are the program's own and its values fit: what contradicts them are tables that it did not
+  // make.
+  if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB || primary == SQLITE_ERROR ||
+      primary == SQLITE_CONSTRAINT || primary == SQLITE_MISMATCH) {
     throw Error(ErrorKind::corrupt,
                 message + "; run 'runctl index rebuild' to make the index anew from the store");
   }

@@ -2,18 +2,15 @@
 
 #include <fmt/format.h>
 
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <sstream>
-
 #include "base/error.hpp"
+#include "base/file.hpp"
 
 namespace runctl::store {
 
 namespace {
 
 constexpr std::string_view k_blanks = " \t\r";
+constexpr std::size_t k_max_file = 4U << 20;
 
 std::string_view trim(std::string_view text) {
   const std::size_t first = text.find_first_not_of(k_blanks);
@@ -40,14 +37,11 @@ std::string plain_header(std::string_view header) {
 }
 
 std::string read_if_there(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    if (errno == ENOENT || errno == ENOTDIR) return {};
-    throw base::Error(base::ErrorKind::usage, path + ": cannot be read: " + std::strerror(errno));
+  try {
+    return base::read_file(path, k_max_file).value_or("");
+  } catch (const base::Error& error) {
+    throw base::Error(base::ErrorKind::usage, std::string("cannot be read: ") + error.what());
   }
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
 }
 
 std::string path_of(const Environment& environment, const char* variable, const std::string& name) {

@@ -11,13 +11,12 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <fstream>
-#include <sstream>
 
 #include <nlohmann/json.hpp>
 
 #include "base/bytes.hpp"
 #include "base/error.hpp"
+#include "base/file.hpp"
 #include "http/date.hpp"
 #include "http/retry.hpp"
 #include "store/s3_xml.hpp"
@@ -88,13 +87,14 @@ pid_t spawn_shell(const std::string& command, int stdout_fd, const std::string& 
   return pid;
 }
 
-std::string read_file(const std::string& path, const std::string& what) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  std::string out = text.str();
-  if (!file || out.empty())
-    throw Error(ErrorKind::usage, what + ": " + base::printable(path) + ": cannot be read");
+std::string read_token(const std::string& path, const std::string& what) {
+  std::string out;
+  try {
+    out = base::read_file(path, k_max_answer).value_or("");
+  } catch (const Error& error) {
+    throw Error(ErrorKind::usage, what + ": cannot be read: " + error.what());
+  }
+  if (out.empty()) throw Error(ErrorKind::usage, what + ": " + path + ": is not there, or empty");
   while (out.ends_with('\n') || out.ends_with('\r')) out.pop_back();
   return out;
 }
@@ -178,7 +178,7 @@ Credentials credentials_from_process(const std::string& command, const std::stri
 
 Credentials credentials_from_web_identity(const WebIdentity& identity, const CredentialContext& context,
                                           http::Client& client) {
-  const std::string token = read_file(identity.token_file, identity.source);
+  const std::string token = read_token(identity.token_file, identity.source);
   const std::string form = sigv4::canonical_query({{"Action", "AssumeRoleWithWebIdentity"},
                                                    {"Version", "2011-06-15"},
                                                    {"RoleArn", identity.role_arn},
@@ -238,7 +238,7 @@ std::optional<Credentials> credentials_from_container(const CredentialContext& c
   }
   std::optional<std::string> token = context.environment("AWS_CONTAINER_AUTHORIZATION_TOKEN");
   if (const auto file = context.environment("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")) {
-    token = read_file(*file, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
+    token = read_token(*file, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
   }
   if (token) {
     if (token->find_first_of("\r\n") != std::string::npos) {

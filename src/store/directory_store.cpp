@@ -12,6 +12,7 @@
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/time.hpp"
 
 namespace runctl::store {
 
@@ -21,9 +22,7 @@ namespace fs = std::filesystem;
 using base::Error;
 using base::ErrorKind;
 
-std::int64_t nanoseconds(const timespec& time) {
-  return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
-}
+std::int64_t nanoseconds(const timespec& time) { return base::nanoseconds_of(time.tv_sec, time.tv_nsec); }
 
 // Keys come from indexes and listings too, so none may lead out of the directory.
 void check_key(const std::string& key) {
@@ -151,7 +150,8 @@ class DirectoryStore final : public ObjectStore {
 
   [[nodiscard]] base::FileDescriptor open(const std::string& key) const {
     const std::string path = path_of(key);
-    base::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    // A named pipe in the place of a batch must not make us wait for who writes into it.
+    base::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (!file && errno == ENOENT) throw Error(ErrorKind::not_found, key + ": is not in the store " + url());
     if (!file) base::throw_errno(path, errno);
     return file;
@@ -214,7 +214,7 @@ std::vector<std::string> directory_leftovers(const std::string& url, std::int64_
     if (!base::is_temporary_name(entry->path().filename().string()) ||
         ::lstat(entry->path().c_str(), &status) != 0)
       continue;
-    if ((nanoseconds(now) - nanoseconds(status.st_mtim)) / 1000 > age_microseconds)
+    if (nanoseconds(status.st_mtim) / 1000 < nanoseconds(now) / 1000 - age_microseconds)
       paths.push_back(entry->path().string());
   }
   return paths;

@@ -85,6 +85,10 @@ class ObjectStore {
   // How far apart in time two puts must be to have different modification times; 0 where any two have.
   [[nodiscard]] virtual std::chrono::milliseconds time_step() const = 0;
 
+  // How many calls to have under way at once where many are to be made; 0: they come from the caller's own
+  // thread, one after the other.
+  [[nodiscard]] virtual std::size_t calls_at_once() const { return 8; }
+
   [[nodiscard]] virtual Traffic traffic() const = 0;
 };
 

@@ -7,6 +7,7 @@
 
 #include "base/bytes.hpp"
 #include "base/error.hpp"
+#include "base/time.hpp"
 #include "http/date.hpp"
 #include "store/s3_xml.hpp"
 
@@ -17,6 +18,11 @@ namespace {
 constexpr std::uint64_t k_max_page_bytes =
     16 << 20;  // 1,000 keys of 1,024 bytes each encoded as three, and markup
 
+// Servers may send pages with nothing on them, but not for ever.
+constexpr std::size_t k_max_empty_pages = 1000;
+constexpr std::size_t k_max_entries = 10'000'000;
+constexpr std::size_t k_max_token = 8192;  // bytes; AWS takes 1,024 at most
+
 class Listing {
  public:
   Listing(S3Exchange& exchange, const ListRequest& request, const ListSink& sink)
@@ -25,8 +31,13 @@ class Listing {
   void run() {
     std::set<std::string> tokens;
     std::string token;
+    std::size_t empty_pages = 0;
     do {
+      const std::size_t before = entries_;
       token = page(token);
+      empty_pages = entries_ == before ? empty_pages + 1 : 0;
+      if (empty_pages > k_max_empty_pages || entries_ > k_max_entries || token.size() > k_max_token)
+        fail("the server comes to no end");
       if (!token.empty() && !tokens.insert(token).second) fail("the server repeats a continuation token");
     } while (!token.empty());
   }
@@ -79,7 +90,7 @@ class Listing {
   }
 
   // Ascending within objects and within groups: servers put the groups of a page after its objects.
-  void check(const std::string& key, std::string& last) const {
+  void check(const std::string& key, std::string& last) {
     if (!key.starts_with(request_.prefix)) {
       fail(fmt::format("the server sent \"{}\", which is outside of it", base::printable(key)));
     }
@@ -87,6 +98,7 @@ class Listing {
       fail(fmt::format("the server sent \"{}\" after \"{}\"", base::printable(key), base::printable(last)));
     }
     last = key;
+    ++entries_;
   }
 
   void visit_object(const XmlElement& contents) {
@@ -100,7 +112,7 @@ class Listing {
       fail(fmt::format("the server sent \"{}\" without a size or time", base::printable(info.key)));
     }
     // Whole seconds, as HEAD reports them.
-    info.modified_ns = *modified * 1'000'000'000;
+    info.modified_ns = base::nanoseconds_of(*modified);
     if (sink_.object) sink_.object(std::move(info));
   }
 
@@ -118,6 +130,7 @@ class Listing {
   std::string last_object_;
   std::string last_group_;
   bool encoded_ = false;
+  std::size_t entries_ = 0;  // that have come so far
 };
 
 }  // namespace

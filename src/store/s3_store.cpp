@@ -9,6 +9,7 @@
 
 #include "base/bytes.hpp"
 #include "base/error.hpp"
+#include "base/time.hpp"
 #include "http/client.hpp"
 #include "http/date.hpp"
 #include "store/credentials.hpp"
@@ -226,7 +227,7 @@ std::optional<ObjectInfo> BucketStore::head(const std::string& key) {
   if (error != std::errc{} || end != length.data() + length.size() || !modified) {
     throw Error(ErrorKind::remote, key + ": the server does not say its length and time");
   }
-  out.modified_ns = *modified * 1'000'000'000;
+  out.modified_ns = base::nanoseconds_of(*modified);
   return out;
 }
 
@@ -320,8 +321,8 @@ std::optional<BucketStore::UploadMarker> BucketStore::list_uploads(const UploadM
     const std::string_view key = each.text_of("Key");
     if (each.name != "Upload" || !key.starts_with(root)) continue;
     const std::int64_t begun = http::parse_iso_time(each.text_of("Initiated")).value_or(0);
-    out.push_back(
-        {std::string(key.substr(root.size())), std::string(each.text_of("UploadId")), begun * 1'000'000'000});
+    out.push_back({std::string(key.substr(root.size())), std::string(each.text_of("UploadId")),
+                   base::nanoseconds_of(begun)});
   }
   UploadMarker next{std::string(answer->text_of("NextKeyMarker")),
                     std::string(answer->text_of("NextUploadIdMarker"))};

@@ -1,4 +1,5 @@
-"""`kill -9` at random instants of an ingest; the same command again; then every run is there exactly once."""
+"""`kill -9` of an ingest, at random instants and at each of its steps on the disk; the same command again; then every
+run is there exactly once."""
 
 import json
 import random
@@ -8,6 +9,7 @@ import subprocess
 import time
 
 import harness
+from disk import DiskTest, Tally, is_killed
 from harness import DONE, LONG, NOT_FOUND
 
 KILLS = 300 if LONG else 25
@@ -80,6 +82,63 @@ class Crash(harness.CliTest):
             for path in (self.home / "state").rglob("*.sqlite*"):
                 path.unlink()
         print(f"{kills} kills, {self.orphans} orphans named")
+
+
+class EachStep(DiskTest):
+    """Killed just before each operation on the disk in turn: every state in which a file system can be left."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.chosen_by_lot = random.Random(11)
+        self.orphans = self.adopted = 0
+
+    def kill_at_each(self, prepare, command) -> Tally:
+        """`prepare` makes the disk on which the command is killed."""
+        prepare()
+        tally = Tally()
+        numbers = self.chosen(self.all_operations(*command))
+        for number in numbers:
+            self.forget()
+            prepare()
+            result = self.meet(f"kill:{number}", *command)
+            if not is_killed(result):  # threads took turns otherwise, with fewer operations
+                self.assertEqual((result.status, number > len(self.operations)), (DONE, True), str(result))
+                continue
+            tally.note(self.operations[-1])
+            with self.subTest(number=number, step=self.operations[-1]):
+                self.check_after(command)
+        self.assertGreaterEqual(sum(tally.counts.values()), len(numbers) * 9 // 10)
+        return tally
+
+    def check_after(self, command) -> None:
+        """What is not recorded is named, and adopted if that is asked for; the same command makes it whole."""
+        orphans = self.check_accounts()
+        self.assertLessEqual(orphans, 1, "batches are stored one after the other")
+        self.orphans += orphans
+        if orphans and self.chosen_by_lot.random() < 0.5:
+            repaired = json.loads(self.runctl("verify", "--repair", "--json").out)
+            self.assertEqual((repaired["adopted"], repaired["orphans"]), (1, 0))
+            self.adopted += 1
+        self.runctl(*command)
+        self.check_all()
+
+    def test_ingest(self):
+        tally = self.kill_at_each(lambda: None, self.command)
+        places = set(tally.counts)
+        for step in (("create", "temporary batch"), ("write", "temporary batch"), ("fsync", "temporary batch"),
+                     ("rename", "batch"), ("fsync", "directory"), ("mkdir", "directory"), ("rename", "index"),
+                     ("pwrite", "index's log"), ("fdatasync", "index"), ("unlink", "index's log")):
+            self.assertIn(step, places, "a step that was expected did not come")
+        self.assertGreater(self.orphans, 0)
+        print(f"{sum(tally.counts.values())} kills, {self.orphans} orphans named, {self.adopted} adopted: {tally}")
+
+    def test_rebuild(self):
+        """Whoever is killed in a rebuild leaves the index that was there, or the new one."""
+        def prepare() -> None:
+            self.runctl(*self.command)
+
+        tally = self.kill_at_each(prepare, ["index", "rebuild", "-q"])
+        print(f"{sum(tally.counts.values())} kills: {tally}")
 
 
 if __name__ == "__main__":

@@ -317,6 +317,11 @@ def unzstd(source) -> bytes:
     return tool(["zstd", "-dqc", "--long=31", os.fspath(source)], b"")
 
 
+def unzstd_all(paths: list[pathlib.Path]) -> bytes:
+    """The contents of many batches, one after the other."""
+    return unzstd(b"".join(path.read_bytes() for path in paths)) if paths else b""
+
+
 def tool(command: list[str], data: bytes) -> bytes:
     done = subprocess.run(command, input=data, capture_output=True, timeout=600)
     if done.returncode != 0:

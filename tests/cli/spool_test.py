@@ -70,7 +70,8 @@ class Spool(harness.CliTest):
         self.assertEqual(waiting, list(runs.values()), "in order, readable without us")
         # As long as it is away, nothing is lost by asking.
         self.assert_message(self.runctl("ingest", "--drain", status=FAILED), "cannot be made")
-        self.assertEqual(len(self.waiting()) > 1, True)
+        self.assertGreater(len(self.waiting()), 1)
+        self.assertIn(b"ingest --drain", self.run_plain("--store", self.store, "doctor").out)
         self.bring_back()
         result = self.runctl("ingest", "--drain")
         self.assert_message(result, "delivered ", "3,000 new runs")

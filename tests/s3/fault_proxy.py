@@ -29,11 +29,16 @@ the proxy. SCRIPT is JSON, a list of rules; the first rule whose `match` fits a 
 
 LOG gets one JSON line for each request: its number, method, path, Range, Expect, status, and whether a
 rule acted.
-As a module: FaultProxy(upstream, rules) is a context manager with .url and .requests.
+As a module: FaultProxy(upstream, rules) is a context manager with .url and .requests. There, whatever the rules say,
+kill_at(N, WHEN, VICTIM) kills the process VICTIM() (SIGKILL) at the Nth request from then on: WHEN it has sent half
+of the body ("body"), when it has sent all of it and nobody has seen it yet ("request"), or when the gateway has
+answered and the answer is not passed on yet ("answer").
 """
 import http.client
 import json
+import os
 import re
+import signal
 import socket
 import socketserver
 import struct
@@ -95,7 +100,7 @@ class Handler(socketserver.StreamRequestHandler):
         except OSError:
             pass
 
-    def read_request(self):
+    def read_head(self):
         line = self.rfile.readline(65536).decode("latin-1")
         if not line.strip():
             return None
@@ -104,14 +109,26 @@ class Handler(socketserver.StreamRequestHandler):
         while (line := self.rfile.readline(65536).decode("latin-1").rstrip("\r\n")):
             name, _, value = line.partition(":")
             headers.append((name, value.strip()))
+        return method, path, headers
+
+    def read_body(self, headers, kill):
         length = int(dict((n.lower(), v) for n, v in headers).get("content-length", 0))
-        return method, path, headers, self.rfile.read(length)
+        if kill == "body":
+            self.rfile.read(length // 2)
+            self.server.kill_victim()
+        return self.rfile.read(length)
 
     def one_request(self):
-        request = self.read_request()
-        if request is None:
+        head = self.read_head()
+        if head is None:
             return False
-        method, path, headers, body = request
+        method, path, headers = head
+        kill = self.server.kill_of_next_request()
+        body = self.read_body(headers, kill)
+        if kill == "request":
+            self.server.kill_victim()
+        if kill in ("body", "request"):
+            return False
         rule = self.server.rule_for(method, path)
         action = rule.action if rule else {}
         time.sleep(action.get("delay", 0))
@@ -121,6 +138,9 @@ class Handler(socketserver.StreamRequestHandler):
         if action.get("forward", True):
             for _ in range(2 if action.get("twice") else 1):
                 answer = self.ask_gateway(method, path, headers, body)
+        if kill == "answer":
+            self.server.kill_victim()
+            return False
         answer.status = action.get("status", answer.status)
         if "body" in action:
             answer.body = action["body"].encode("latin-1")
@@ -187,19 +207,34 @@ class FaultProxy(socketserver.ThreadingTCPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, upstream, rules, log=None):
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, upstream, rules, log=None, listen=0):
+        """`listen`: a port; 0 is any that is free."""
+        super().__init__(("127.0.0.1", listen), Handler)
         parts = urllib.parse.urlsplit(upstream)
         self.host, self.port = parts.hostname, parts.port
         self.rules = [Rule(rule) for rule in rules]
         self.log = log
         self.requests = []
         self.lock = threading.Lock()
+        self.arrived = 0
+        self.kill = None
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def rule_for(self, method, path):
         with self.lock:
             return next((rule for rule in self.rules if rule.acts_on(method, path)), None)
+
+    def kill_at(self, request, when, victim):
+        with self.lock:
+            self.arrived, self.kill = 0, (request, when, victim)
+
+    def kill_of_next_request(self):
+        with self.lock:
+            self.arrived += 1
+            return self.kill[1] if self.kill and self.kill[0] == self.arrived else None
+
+    def kill_victim(self):
+        os.kill(self.kill[2](), signal.SIGKILL)
 
     def note(self, method, path, headers, status, faulty):
         with self.lock:

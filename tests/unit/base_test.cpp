@@ -47,6 +47,16 @@ TEST_CASE("times are written as they are read") {
   CHECK(base::day_text(-1) == "1969-12-31");
 }
 
+TEST_CASE("a time beyond the nanoseconds of a number becomes its end") {
+  using Limits = std::numeric_limits<std::int64_t>;
+  CHECK(base::nanoseconds_of(5, 7) == 5'000'000'007);
+  CHECK(base::nanoseconds_of(-5, 7) == -4'999'999'993);
+  CHECK(base::nanoseconds_of(9'223'372'036, 854'775'807) == Limits::max());
+  CHECK(base::nanoseconds_of(9'223'372'036, 854'775'808) == Limits::max());
+  CHECK(base::nanoseconds_of(253'402'300'799) == Limits::max());
+  CHECK(base::nanoseconds_of(-62'167'219'200) == Limits::min());
+}
+
 TEST_CASE("SHA-256 and HMAC give the published digests") {
   // FIPS 180-4 example "abc"; RFC 4231 test case 2.
   CHECK(base::to_hex(base::as_bytes(base::sha256("abc"))) ==

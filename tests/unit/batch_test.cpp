@@ -267,6 +267,22 @@ TEST_CASE("a footer made to hurt is refused, whatever its checksum says") {
   }
 }
 
+TEST_CASE("a seek table that claims more than a batch can have is refused") {
+  const auto layout_of = [](std::uint32_t stored, std::uint32_t raw, std::uint32_t footer) {
+    std::vector<run::Frame> frames(1);
+    frames[0].stored = stored;
+    frames[0].raw = raw;
+    const std::string table = batch::encode_seek_table(frames, footer);
+    return batch::decode_layout(table, std::uint64_t{stored} + footer + table.size());
+  };
+  CHECK(layout_of(1000, 1000, 100));
+  CHECK(layout_of((1U << 20) + 1000, 1000, 256U << 20));
+  CHECK_THROWS_AS(layout_of((1U << 20) + 1001, 1000, 100), base::Error);
+  CHECK_THROWS_AS(layout_of(0xFFFFFFFF, 1000, 100), base::Error);
+  CHECK_THROWS_AS(layout_of(1000, (16U << 20) + 1, 100), base::Error);
+  CHECK_THROWS_AS(layout_of(1000, 1000, (256U << 20) + 1), base::Error);
+}
+
 TEST_CASE("a frame that is not what the footer says is refused") {
   const std::string frame = batch::compress_frame("abcdef", 3);
   CHECK(batch::decompress_frame(frame, 6) == "abcdef");

@@ -5,6 +5,7 @@
 
 #include "http/message.hpp"
 #include "http/retry.hpp"
+#include "http/transfer.hpp"
 
 namespace {
 
@@ -66,6 +67,22 @@ TEST_CASE("answers that are too large are refused by their length") {
   CHECK(judged(200, {{"Content-Length", "101"}}, rule) == Failure::mismatch);
   CHECK(judged(206, {{"Content-Length", "10"}}, rule) == Failure::mismatch);
   CHECK(judged(500, {{"Content-Length", "100000"}}, rule) == Failure::none);
+}
+
+TEST_CASE("an answer whose head comes to no end is given up") {
+  for (const char* const line : {"HTTP/1.1 100 Continue\r\n", "X-Header: x\r\n"}) {
+    Transfer transfer;
+    int taken = 0;
+    while (taken < 10'000 && transfer.take_header(line)) ++taken;
+    CHECK(taken == 200);
+    CHECK(transfer.response.failure == Failure::mismatch);
+  }
+  Transfer trailers;
+  CHECK(trailers.take_header("HTTP/1.1 200 OK\r\n"));
+  CHECK(trailers.take_header("\r\n"));
+  int taken = 0;
+  while (taken < 10'000 && trailers.take_header("T: x\r\n")) ++taken;
+  CHECK(taken == 198);
 }
 
 TEST_CASE("failures that may pass are told from those that will not") {

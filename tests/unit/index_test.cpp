@@ -113,6 +113,11 @@ TEST_CASE("a filter knows its keys, and few others") {
   CHECK(wrong < 200);
 }
 
+TEST_CASE("a filter too small to be one is not relied on") {
+  for (const std::size_t size : {0, 1, 63}) CHECK(index::may_contain(std::string(size, '\0'), 7));
+  CHECK_FALSE(index::may_contain(std::string(64, '\0'), 7));
+}
+
 TEST_CASE("the latest version is the one the store took last, then the one behind in its batch") {
   const tests::TemporaryDirectory directory;
   index::Index index = open(directory / "i.sqlite");

@@ -1,0 +1,155 @@
+"""What the tests of failing disks share: a disk of their own, and a program that meets a fault on it.
+
+Faults are made by tests/disk/faulty_disk.cpp, preloaded into the program: see there what FAULTY_DISK may say.
+"""
+
+import collections
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import harness
+from harness import DONE, FAILED, NOT_FOUND
+
+FIRST_ID = re.compile(rb'"id": ?"([^"\\]+)"')
+Operation = collections.namedtuple("Operation", "name place")
+
+
+class DiskTest(harness.CliTest):
+    """Store, index and cache lie on `self.disk`; `self.command` ingests `self.lines`, all different."""
+
+    runs = 300
+
+    def setUp(self) -> None:
+        super().setUp()
+        # In memory, where that is to be had: thousands of fsyncs take a real disk minutes.
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        place = pathlib.Path(tempfile.mkdtemp(prefix="runctl_disk_", dir=memory))
+        self.addCleanup(shutil.rmtree, place, ignore_errors=True)
+        self.disk, self.saved = place / "disk", place / "saved"
+        self.forget()
+        lines = harness.split_lines(harness.unzstd(self.real_data("agent/intercode.ndjson.zst")))
+        self.lines = list(dict.fromkeys(lines))[:self.runs]
+        self.ids = list(dict.fromkeys(FIRST_ID.search(line)[1] for line in self.lines))
+        self.path = self.write("runs.ndjson", harness.joined(self.lines))
+        # Several batches: several instants between a batch's being stored and its being recorded.
+        self.command = ["ingest", "-q", "--batch-bytes", "30000", self.path]
+
+    def use(self, disk: pathlib.Path) -> None:
+        """The disk, empty."""
+        self.disk = disk
+        self.store = disk / "store"
+        self.environment.update(RUNCTL_INDEX=str(disk / "index" / "index.sqlite"))
+
+    def forget(self) -> None:
+        for path in (self.disk, self.saved):
+            shutil.rmtree(path, ignore_errors=True)
+            path.mkdir()
+        self.use(self.disk)
+
+    # --- faults ---
+
+    def meet(self, fault: str, *arguments, **options) -> harness.Result:
+        """Runs runctl on the disk while that happens; a killed one has the status -SIGKILL."""
+        log = self.dir / "operations"
+        log.unlink(missing_ok=True)
+        environment = {**self.environment, "FAULTY_DISK_ROOT": str(self.disk), "FAULTY_DISK_SAVE": str(self.saved),
+                       "FAULTY_DISK_LOG": str(log), "FAULTY_DISK": fault, "LD_PRELOAD": str(library())}
+        done = subprocess.run([harness.binary(), "--store", self.store, *arguments], cwd=self.dir, env=environment,
+                              capture_output=True, timeout=self.timeout, **options)
+        result = harness.Result(done.returncode, done.stdout, done.stderr)
+        self.assertNotIn(b"Sanitizer", result.err, "a sanitizer reported")
+        self.operations = [Operation(name, self.place_of(path)) for name, path in
+                           (line.split("\t") for line in log.read_text().splitlines())] if log.exists() else []
+        return result
+
+    def place_of(self, path: str) -> str:
+        """What kind of file it is."""
+        name = os.path.basename(path)
+        kind = "directory"
+        for part, what in ((".ndjson.zst", "batch"), ("-wal", "index's log"), ("-journal", "index's journal"),
+                           (".sqlite", "index"), (".out", "output")):
+            if part in name:
+                kind = what
+                break
+        else:
+            if "/cache/" in path:
+                kind = "cache"
+        return f"temporary {kind}" if name.startswith(".") else kind
+
+    def all_operations(self, *arguments, **options) -> list[Operation]:
+        """What the command does to a fresh disk when nothing fails."""
+        result = self.meet("kill:0", *arguments, **options)
+        self.assertEqual(result.status, DONE, str(result))
+        return self.operations
+
+    def chosen(self, operations: list[Operation]) -> list[int]:
+        """The numbers of operations to fail: all of them; in the short form the ends and the middle of each row of
+        equal ones."""
+        numbers, begin = [], 0
+        for end in range(1, len(operations) + 1):
+            if end == len(operations) or operations[end] != operations[begin]:
+                numbers += sorted({begin + 1, (begin + end + 1) // 2, end}) if not harness.LONG else range(begin + 1, end + 1)
+                begin = end
+        return numbers
+
+    # --- checks ---
+
+    def stored_lines(self) -> list[bytes]:
+        return harness.split_lines(harness.unzstd_all(self.objects()))
+
+    def check_accounts(self) -> int:
+        """Every batch is whole, and recorded or named as an orphan; how many are not recorded."""
+        if not (self.store / "runs").exists():
+            return 0
+        result = self.run_plain("--store", self.store, "verify", "--json", "--read-data")
+        report = json.loads(result.out)
+        self.assertEqual(report["corrupt"], 0, str(result))
+        self.assertEqual(result.status, NOT_FOUND if report["orphans"] else DONE, str(result))
+        status = self.run_plain("--store", self.store, "index", "status", "--json")
+        recorded = json.loads(status.out)["batches"]
+        self.assertEqual(report["orphans"], len(self.objects()) - recorded, "a batch is not accounted for")
+        return report["orphans"]
+
+    def check_all(self) -> None:
+        """Every run is there exactly once: in the store, in the index, and in one made anew."""
+        self.assertEqual(sorted(self.stored_lines()), sorted(self.lines), "every run lies in the store exactly once")
+        for again in (False, True):
+            if again:
+                self.runctl("index", "rebuild", "-q")
+            status = json.loads(self.runctl("index", "status", "--json").out)
+            self.assertEqual((status["runs"], status["batches"]), (len(self.lines), len(self.objects())))
+            self.runctl("verify", "--read-data", "-q")
+            self.assertEqual(sorted(self.get_listed(self.ids, "--all-versions", "--no-sync")), sorted(self.lines))
+
+    def assert_clear_failure(self, result: harness.Result) -> None:
+        self.assertEqual(result.status, FAILED, str(result))
+        self.assertEqual((result.err.count(b"\n"), len(result.messages)), (1, 1), str(result))
+
+
+class Tally:
+    """How often something happened at each kind of operation."""
+
+    def __init__(self):
+        self.counts = collections.Counter()
+
+    def note(self, operation: Operation) -> None:
+        self.counts[operation] += 1
+
+    def __str__(self) -> str:
+        return ", ".join(f"{o.name} of {o.place} {n}" for o, n in self.counts.most_common())
+
+
+def library() -> pathlib.Path:
+    path = harness.binary().parent / "tests" / "disk" / "faulty_disk.so"
+    assert path.exists(), f"{path} is not built"
+    return path
+
+
+def is_killed(result: harness.Result) -> bool:
+    return result.status == -signal.SIGKILL
