@@ -5,6 +5,7 @@
 #include <charconv>
 #include <thread>
 
+#include "base/bytes.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/time.hpp"
@@ -246,7 +247,7 @@ class BenchCommand {
     } else {
       for (std::size_t i = 0; i < shown_.size(); ++i) {
         if (i > 0) out.write("\n");
-        if (shown_.size() > 1) out.write(shown_[i].label + "\n");
+        if (shown_.size() > 1) out.write(base::printable(shown_[i].label) + "\n");
         out.write(bench_table(shown_[i].result));
       }
       if (!verdicts.empty()) out.write("\n" + verdict_table(verdicts));

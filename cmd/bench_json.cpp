@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "json_text.hpp"
 
 namespace runctl::cmd {
 
@@ -62,9 +63,20 @@ Json verdict_json(const flow::BenchVerdict& verdict) {
           {"past_limit", verdict.past_limit()}};
 }
 
-flow::BenchStep parse_step(const Json& json) {
+[[noreturn]] void refuse(const std::string& what, const std::string& why) {
+  throw base::Error(base::ErrorKind::usage, what + ": " + why);
+}
+
+void check_step(const std::string& step, const std::string& name) {
+  const auto& known = flow::k_bench_steps;
+  if (std::find(known.begin(), known.end(), step) == known.end())
+    refuse(name, fmt::format("\"{}\" is no step; there are {}", step, fmt::join(known, ", ")));
+}
+
+flow::BenchStep parse_step(const Json& json, const std::string& file) {
   flow::BenchStep step;
   step.name = json.at("step").get<std::string>();
+  check_step(step.name, file);
   step.operations = json.at("operations").get<std::uint64_t>();
   step.runs = json.at("runs").get<std::uint64_t>();
   step.bytes = json.at("bytes").get<std::uint64_t>();
@@ -93,25 +105,15 @@ flow::BenchHitRate parse_hit_rate(const Json& json) {
   return rate;
 }
 
-flow::BenchScenario parse_scenario(const Json& json) {
+flow::BenchScenario parse_scenario(const Json& json, const std::string& file) {
   flow::BenchScenario scenario;
   scenario.name = json.at("scenario").get<std::string>();
   scenario.runs = json.at("runs").get<std::uint64_t>();
   scenario.bytes = json.at("bytes").get<std::uint64_t>();
   scenario.stored_bytes = json.at("bytes_stored").get<std::uint64_t>();
-  for (const Json& step : json.at("steps")) scenario.steps.push_back(parse_step(step));
+  for (const Json& step : json.at("steps")) scenario.steps.push_back(parse_step(step, file));
   for (const Json& rate : json.at("hit_rates")) scenario.hit_rates.push_back(parse_hit_rate(rate));
   return scenario;
-}
-
-[[noreturn]] void refuse(const std::string& what, const std::string& why) {
-  throw base::Error(base::ErrorKind::usage, what + ": " + why);
-}
-
-void check_step(const std::string& step, const std::string& name) {
-  const auto& known = flow::k_bench_steps;
-  if (std::find(known.begin(), known.end(), step) == known.end())
-    refuse(name, fmt::format("\"{}\" is no step; there are {}", step, fmt::join(known, ", ")));
 }
 
 flow::BenchLimit parse_limit(const std::string& scenario, const std::string& step, const std::string& metric,
@@ -146,7 +148,7 @@ std::string bench_json(const flow::BenchResult& result, const std::vector<flow::
     json["scenarios"].push_back(std::move(one));
   }
   for (const flow::BenchVerdict& verdict : verdicts) json["verdicts"].push_back(verdict_json(verdict));
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json_text(json) + "\n";
 }
 
 flow::BenchResult parse_bench_json(const std::string& text, const std::string& name) {
@@ -160,7 +162,8 @@ flow::BenchResult parse_bench_json(const std::string& text, const std::string& n
     result.store = json.at("store").get<std::string>();
     result.repeat = json.at("repeat").get<std::uint64_t>();
     result.seed = json.at("seed").get<std::uint64_t>();
-    for (const Json& scenario : json.at("scenarios")) result.scenarios.push_back(parse_scenario(scenario));
+    for (const Json& scenario : json.at("scenarios"))
+      result.scenarios.push_back(parse_scenario(scenario, name));
   } catch (const Json::exception&) {
     refuse(name, "is no result that 'runctl bench --save' wrote");
   }

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 
+#include "base/bytes.hpp"
 #include "output.hpp"
 
 namespace runctl::cmd {
@@ -91,7 +92,7 @@ std::string bench_table(const flow::BenchResult& result) {
   std::string out;
   for (const flow::BenchScenario& scenario : result.scenarios) {
     if (!out.empty()) out += '\n';
-    out += fmt::format("{}: {}\n", scenario.name, scenario_text(scenario));
+    out += fmt::format("{}: {}\n", base::printable(scenario.name), scenario_text(scenario));
     out += "STEP          MIN MEDIAN    P95    P99    MAX RUNS/S  MB/S REQ/OP WIRE/OP MEMORY\n";
     for (const flow::BenchStep& step : scenario.steps) out += step_line(step);
     if (scenario.hit_rates.empty()) continue;
@@ -126,9 +127,9 @@ std::string verdict_table(const std::vector<flow::BenchVerdict>& verdicts) {
 
 std::string verdict_line(const flow::BenchVerdict& verdict) {
   const flow::BenchMetric& metric = *verdict.metric;
-  std::string line =
-      fmt::format("{}, {}: {} is {}, and {} is the limit", verdict.scenario, verdict.step, metric.name,
-                  metric_text(metric, verdict.value), metric_text(metric, verdict.limit.value_or(0)));
+  std::string line = fmt::format("{}, {}: {} is {}, and {} is the limit", base::printable(verdict.scenario),
+                                 verdict.step, metric.name, metric_text(metric, verdict.value),
+                                 metric_text(metric, verdict.limit.value_or(0)));
   const auto change = verdict.regression();
   if (!change) return line;
   line += fmt::format("; it was {}, so it is {} worse", metric_text(metric, *verdict.before),
