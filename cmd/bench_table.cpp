@@ -116,11 +116,11 @@ std::string verdict_table(const std::vector<flow::BenchVerdict>& verdicts) {
     };
     const auto change = verdict.regression();
     const double sign = verdict.metric->more_is_better ? -1 : 1;
-    out += fmt::format("{:<11} {:<10} {:<17} {:>6} {:>6} {:>8} {:>7} {:>6}{}\n", verdict.scenario,
-                       verdict.step, verdict.metric->name, value(verdict.before), value(verdict.value),
-                       change ? change_text(*change * sign) : "-",
-                       verdict.noise ? percent_text(*verdict.noise) : "-", value(verdict.limit),
-                       verdict.past_limit() ? " !" : "");
+    out += fmt::format(
+        "{:<11} {:<10} {:<17} {:>6} {:>6} {:>8} {:>7} {:>6}{}\n", base::printable(verdict.scenario),
+        verdict.step, verdict.metric->name, value(verdict.before), value(verdict.value),
+        change ? change_text(*change * sign) : "-", verdict.noise ? percent_text(*verdict.noise) : "-",
+        value(verdict.limit), verdict.past_limit() ? " !" : "");
   }
   return out;
 }
