@@ -178,7 +178,7 @@ class BenchCommand {
   }
 
  private:
-  flow::BenchResult measure() const {
+  [[nodiscard]] flow::BenchResult measure() const {
     const std::vector<flow::BenchPlan> plans = plans_of(options_);
     Session session(globals_);
     const Interruption interruption;
@@ -205,7 +205,7 @@ class BenchCommand {
     return result;
   }
 
-  std::vector<flow::BenchVerdict> judge(const flow::BenchResult& result) const {
+  [[nodiscard]] std::vector<flow::BenchVerdict> judge(const flow::BenchResult& result) const {
     std::vector<flow::BenchVerdict> verdicts;
     const flow::BenchResult* const before = before_ ? &*before_ : nullptr;
     if (before != nullptr) {
