@@ -24,6 +24,7 @@ void add_ingest(Program& program);
 void add_get(Program& program);
 void add_search(Program& program);
 void add_index(Program& program);
+void add_bench(Program& program);
 void add_verify(Program& program);
 void add_cache(Program& program);
 void add_doctor(Program& program);

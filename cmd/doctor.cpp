@@ -9,6 +9,7 @@
 #include "base/bytes.hpp"
 #include "base/error.hpp"
 #include "command.hpp"
+#include "flow/bench_place.hpp"
 #include "json_text.hpp"
 #include "output.hpp"
 #include "session.hpp"
@@ -126,6 +127,7 @@ class Doctor {
       if (auto index = session_.index_for_reading()) session_.remember_conditional_create(conditional);
     });
     check("leftovers", [&] { uploads(bucket); });
+    check("benchmarks", [this] { benchmarks(); });
   }
 
   void uploads(store::S3Store& bucket) {
@@ -163,6 +165,20 @@ class Doctor {
       if (clear_) store::remove_leftovers(old);
       leftovers(old.size(), counted(old.size(), "half-written file", "half-written files"));
     });
+    check("benchmarks", [this] { benchmarks(); });
+  }
+
+  // Silent where there is nothing: few stores were ever measured.
+  void benchmarks() {
+    store::ObjectStore& store = session_.store();
+    for (const std::string& prefix : flow::bench_leftovers(store, k_leftover_microseconds)) {
+      if (clear_) flow::remove_bench_leftover(store, prefix);
+      say("benchmarks", clear_ ? Verdict::ok : Verdict::warning,
+          clear_ ? prefix + "/ removed"
+                 : prefix +
+                       "/ is of a 'runctl bench' that was killed; 'runctl doctor --clear-leftovers' "
+                       "removes it");
+    }
   }
 
   void leftovers(std::size_t count, const std::string& what) {
@@ -237,7 +253,7 @@ void add_doctor(Program& program) {
       "doctor",
       "Check configuration, credentials, clock, store, index, and what interrupted commands left behind");
   command->add_flag("--clear-leftovers", *clear,
-                    "Remove half-written files and unfinished uploads older than an hour");
+                    "Remove half-written files, unfinished uploads and benchmarks older than an hour");
   command->callback([&program, clear] {
     program.run = [&program, clear] { return Doctor(program.globals, *clear).run(); };
   });

@@ -94,6 +94,7 @@ int run(int argc, char** argv) {
   add_index(program);
   add_verify(program);
   add_cache(program);
+  add_bench(program);
   add_doctor(program);
   for (CLI::App* const command : program.app.get_subcommands(nullptr)) {
     command->footer("Global flags, as 'runctl --help' lists them, may stand before or behind the command.");

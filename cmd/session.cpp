@@ -37,17 +37,21 @@ Session::Session(const GlobalFlags& flags) : settings_(resolve(flags)) {
       settings_.index.value.empty() ? state_path("index", store_->url()) + ".sqlite" : settings_.index.value;
 }
 
+std::unique_ptr<store::S3Store> Session::open_bucket(const std::string& url) const {
+  store::S3Options options;
+  options.url = url;
+  options.flags = settings_.s3;
+  options.configured = settings_.s3_configured;
+  options.sign = settings_.sign;
+  options.interrupted = Interruption::is_overdue;
+  if (settings_.verbose) options.log = [](const std::string& line) { note(line); };
+  return store::open_s3(options);
+}
+
 void Session::open_store() {
   const std::string& url = settings_.store.value;
   if (url.starts_with("s3://")) {
-    store::S3Options options;
-    options.url = url;
-    options.flags = settings_.s3;
-    options.configured = settings_.s3_configured;
-    options.sign = settings_.sign;
-    options.interrupted = Interruption::is_overdue;
-    if (settings_.verbose) options.log = [](const std::string& line) { note(line); };
-    std::unique_ptr<store::S3Store> bucket = store::open_s3(options);
+    std::unique_ptr<store::S3Store> bucket = open_bucket(url);
     bucket_ = bucket.get();
     store_ = std::move(bucket);
     return;
@@ -61,6 +65,17 @@ void Session::open_store() {
                     settings_.store.source, url));
   }
   store_ = store::open_directory(path);
+}
+
+std::unique_ptr<store::ObjectStore> Session::open_below(const std::string& prefix) {
+  if (bucket_ == nullptr)
+    return store::open_directory(store_->url().substr(std::string_view("file://").size()) + "/" + prefix);
+  std::string url = settings_.store.value;
+  while (url.ends_with('/')) url.pop_back();
+  std::unique_ptr<store::S3Store> bucket = open_bucket(url + "/" + prefix);
+  if (!creates_conditionally_) creates_conditionally_ = bucket->honours_conditional_create();
+  if (*creates_conditionally_) bucket->trust_conditional_create();
+  return bucket;
 }
 
 void Session::open_cache() {

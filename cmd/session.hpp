@@ -26,6 +26,9 @@ class Session {
 
   [[nodiscard]] const Settings& settings() const { return settings_; }
   [[nodiscard]] store::ObjectStore& store() const { return *store_; }
+  // The store below a prefix of this one, with connections of its own. It creates objects conditionally if
+  // the bucket does, which is asked the first time.
+  [[nodiscard]] std::unique_ptr<store::ObjectStore> open_below(const std::string& prefix);
   // Null where the store is a directory.
   [[nodiscard]] store::S3Store* bucket() { return bucket_; }
   // The frames of the store, through the cache where it is on.
@@ -52,11 +55,13 @@ class Session {
 
  private:
   Settings settings_;
+  [[nodiscard]] std::unique_ptr<store::S3Store> open_bucket(const std::string& url) const;
   void open_store();
   void open_cache();
 
   std::unique_ptr<store::ObjectStore> store_;
   store::S3Store* bucket_ = nullptr;
+  std::optional<bool> creates_conditionally_;  // where it was asked
   std::unique_ptr<cache::FrameCache> cache_;
   std::unique_ptr<flow::FrameReader> frames_;
   std::string index_path_;

@@ -32,11 +32,12 @@ _runctl() {
       else _runctl_words "table ndjson csv ids" "$current"; fi
       return ;;
     --store | --cache-dir) _runctl_files -d "$current"; return ;;
-    --index | --config | --ca-bundle | --rejects | --output) _runctl_files -f "$current"; return ;;
+    --index | --config | --ca-bundle | --rejects | --output | --input | --save | --compare | --budget | --html | --show | --generate) _runctl_files -f "$current"; return ;;
     --endpoint-url | --region | --profile | --since | --expect-count | --batch-bytes | --flush-interval | --spool-max | --max-run-bytes | \
       --level | --jobs | --metadata-entries | --field | --trace | --trace-id | --name | --name-contains | --name-prefix | \
       --run-type | --tag | --metadata | --until | --min-latency | --max-latency | --limit | --after | \
-      --cache-size | --cache-max-age | --max-size | --older-than) return ;;
+      --cache-size | --cache-max-age | --max-size | --older-than | --runs | --payload | --seed | --repeat | --writers | --readers | \
+      --max-regress) return ;;
   esac
 
   # The command and its subcommand: the first words that are no flag and no flag's value.
@@ -72,6 +73,8 @@ _runctl() {
         clean) own="--max-size --older-than --dry-run" ;;
         warm) own="--trace $filters --no-sync" ;;
       esac ;;
+    bench) own="--runs --payload --input --seed --repeat --writers --readers --save --compare --max-regress --budget
+                --html --show --generate" ;;
     verify) own="--read-data --repair" ;;
     doctor) own="--clear-leftovers" ;;
   esac
@@ -80,9 +83,10 @@ _runctl() {
     return
   fi
   case $command in
-    "") _runctl_words "ingest get search index cache verify doctor" "$current" ;;
+    "") _runctl_words "ingest get search index cache bench verify doctor" "$current" ;;
     ingest) _runctl_files -f "$current" ;;
     cache) [[ -n $subcommand ]] || _runctl_words "stats clean clear verify warm path" "$current" ;;
+    bench) _runctl_words "50x10KB 200x25KB 500x10KB 1000x5KB 50x100KB 100x50KB 10x1MB small concurrent all" "$current" ;;
     index) [[ -n $subcommand ]] || _runctl_words "status sync rebuild" "$current" ;;
   esac
 }

@@ -19,7 +19,7 @@ import harness
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
 MAN = PROJECT / "man"
 COMPLETIONS = PROJECT / "scripts" / "completions"
-PAGES = ("runctl.1", "runctl-ingest.1", "runctl-get.1", "runctl-search.1", "runctl-index.1", "runctl-cache.1", "runctl-verify.1",
+PAGES = ("runctl.1", "runctl-ingest.1", "runctl-get.1", "runctl-search.1", "runctl-index.1", "runctl-cache.1", "runctl-bench.1", "runctl-verify.1",
          "runctl-doctor.1", "runctl-batch.5", "runctl-config.5")
 # The line before an example that cannot be typed without a bucket: it is typed only where RUNCTL_TEST_S3_ENDPOINT
 # names a server (scripts/s3-server).
