@@ -114,7 +114,7 @@ TEST_CASE("a filter knows its keys, and few others") {
 }
 
 TEST_CASE("a filter too small to be one is not relied on") {
-  for (const std::size_t size : {0, 1, 63}) CHECK(index::may_contain(std::string(size, '\0'), 7));
+  for (const std::size_t size : {0U, 1U, 63U}) CHECK(index::may_contain(std::string(size, '\0'), 7));
   CHECK_FALSE(index::may_contain(std::string(64, '\0'), 7));
 }
 
