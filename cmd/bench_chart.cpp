@@ -59,8 +59,11 @@ class Scale {
   [[nodiscard]] std::vector<double> ticks() const {
     std::vector<double> ticks;
     const double step = logarithmic_ ? 1 : step_;
-    for (double at = from_; at <= to_ + step / 2; at += step)
+    const auto count = static_cast<int>(std::lround((to_ - from_) / step));
+    for (int i = 0; i <= count; ++i) {
+      const double at = from_ + i * step;
       ticks.push_back(logarithmic_ ? std::pow(10, at) : at);
+    }
     return ticks;
   }
 
