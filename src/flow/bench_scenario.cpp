@@ -92,7 +92,7 @@ class Repetition {
   Repetition& operator=(const Repetition&) = delete;
 
   IngestReport run(const std::string& input) {
-    const IngestReport report = ingest(input);
+    IngestReport report = ingest(input);
     targets_ = choose_targets(*index_, k_targets, random_);
     cold_gets();
     open_cache();
