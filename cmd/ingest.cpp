@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <stop_token>
 #include <thread>
 
 #include <nlohmann/json.hpp>
@@ -132,10 +133,11 @@ class IngestCommand {
 
   int run() {
     std::vector<flow::Input> inputs = open_inputs();
+    const Interruption interruption;
     if (!options_.rejects.empty()) rejects_ = std::make_unique<DataOutput>(options_.rejects);
     if (!options_.flow.dry_run) prepare(!size_);
     const auto started = std::chrono::steady_clock::now();
-    const flow::IngestReport report = ingest(std::move(inputs));
+    const flow::IngestReport report = ingest(std::move(inputs), interruption.token());
     progress_.clear();
     ids_.finish();
     if (rejects_) {
@@ -157,10 +159,9 @@ class IngestCommand {
   }
 
  private:
-  flow::IngestReport ingest(std::vector<flow::Input> inputs) {
-    const Interruption interruption;
+  flow::IngestReport ingest(std::vector<flow::Input> inputs, std::stop_token stop) {
     flow::IngestOptions options = options_.flow;
-    options.stop = interruption.token();
+    options.stop = std::move(stop);
     if (spool_) options.spool = &*spool_;
     const flow::OpenIndex open_index = [this]() -> std::optional<index::Index> {
       if (options_.flow.dry_run) return session_.index_for_reading();

@@ -4,6 +4,8 @@
 
 #include <chrono>
 
+#include "base/error.hpp"
+#include "interrupt.hpp"
 #include "output.hpp"
 #include "progress.hpp"
 
@@ -14,6 +16,12 @@ flow::SyncReport sync_index(Session& session, index::Index& index, const flow::S
   ProgressLine progress(session.settings().progress, session.settings().quiet);
   flow::SyncReport report =
       flow::sync(session.store(), index, scope, [&progress](std::uint64_t done, std::uint64_t all) {
+        if (Interruption::signal() != 0) {
+          throw base::Error(base::ErrorKind::interrupted,
+                            fmt::format("interrupted: {} of {} new batches are in the index; run the same "
+                                        "command again to go on",
+                                        done, all));
+        }
         progress.update(done, all, fmt::format("{} of {} new batches", human_count(done), human_count(all)));
       });
   progress.clear();

@@ -145,6 +145,24 @@ class Ingest(InterruptTest):
             child.stderr.close()
             self.assertEqual(leftovers(self.dir), [])
 
+    def test_before_the_first_run_is_read(self):
+        """A new index is first filled with what the store holds."""
+        runs = {run_id(n): make_run(n) for n in range(300)}
+        self.runctl("ingest", "-q", "--batch-bytes", "100", stdin=joined(runs.values()))
+        index = self.dir / "other.sqlite"
+        self.environment["RUNCTL_INDEX"] = str(index)
+        child = self.start("ingest", "-", stdin=subprocess.PIPE)
+        while not index.exists():
+            time.sleep(0.001)
+        child.send_signal(signal.SIGINT)
+        with child.stderr:
+            err = child.stderr.read()
+        child.stdin.close()
+        self.assertEqual(child.wait(self.timeout), 128 + signal.SIGINT, err)
+        self.assertRegex(err, rb"\Arunctl: interrupted: .* to go on\n\Z")
+        self.runctl("ingest", "-q", "-", stdin=joined(runs.values()))
+        self.check_all(runs)
+
     def test_a_signal_that_is_ignored_stays_so(self):
         child = self.start("ingest", "-", stdin=subprocess.PIPE,
                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
