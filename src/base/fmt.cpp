@@ -1,5 +1,5 @@
-// libfmt's functions that are no templates, compiled here once and for all: the distribution has them only as a
-// shared library, which each start of the program would pay for, and as headers, which every file would.
+// libfmt's functions that are no templates, compiled here once and for all: the distribution has them only as
+// a shared library, which each start of the program would pay for, and as headers, which every file would.
 #include <fmt/format-inl.h>
 
 FMT_BEGIN_NAMESPACE

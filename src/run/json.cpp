@@ -264,17 +264,24 @@ Scan JsonScanner::scan(std::string_view text) {
 }
 
 std::string unescape(std::string_view body) {
+  std::string text;
+  append_unescaped(text, body);
+  return text;
+}
+
+void append_unescaped(std::string& text, std::string_view body) {
   const auto hex4 = [body](std::size_t i) -> std::optional<std::uint32_t> {
     if (i + 6 > body.size() || body[i] != '\\' || body[i + 1] != 'u') return std::nullopt;
     std::uint32_t value = 0;
     for (std::size_t k = i + 2; k < i + 6; ++k) value = value * 16 + base::hex_value(body[k]);
     return value;
   };
-  std::string text;
-  text.reserve(body.size());
+  text.reserve(text.size() + body.size());
   for (std::size_t i = 0; i < body.size();) {
     if (body[i] != '\\') {
-      text += body[i++];
+      const std::size_t end = std::min(body.find('\\', i), body.size());
+      text += body.substr(i, end - i);
+      i = end;
       continue;
     }
     const auto unit = hex4(i);
@@ -294,7 +301,6 @@ std::string unescape(std::string_view body) {
       base::append_utf8(text, *unit);
     }
   }
-  return text;
 }
 
 std::string quote(std::string_view text) {

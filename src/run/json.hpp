@@ -48,6 +48,8 @@ class JsonScanner {
 // The text a JSON string stands for: `body` is what lies between its quotes, already known to be valid. Lone
 // surrogate escapes become WTF-8, so that different strings stay different.
 std::string unescape(std::string_view body);
+// The same, behind what `text` holds.
+void append_unescaped(std::string& text, std::string_view body);
 
 // `text` as a JSON string with its quotes. Reverses unescape: what is no UTF-8 (WTF-8 has surrogates) becomes
 // an escape where it is a surrogate, and U+FFFD elsewhere.

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 #include <sys/random.h>
 
+#include <algorithm>
 #include <array>
 #include <ctime>
+#include <memory>
 #include <optional>
 
 #include "base/bytes.hpp"
@@ -124,44 +126,55 @@ std::string read_tags(std::string_view array, Arena& arena) {
   return {};
 }
 
-// The run's own metadata; where it has none, the one that LangSmith keeps in "extra".
-std::string_view metadata_of(const Values& values) {
-  if (!is_absent(values[f_metadata])) return values[f_metadata];
-  const std::string_view extra = values[f_extra];
+}  // namespace
+
+std::string_view TextBlocks::add(std::string_view text) {
+  constexpr std::size_t k_block = 64U << 10;
+  if (left_ < text.size()) {
+    left_ = std::max(text.size(), k_block);
+    free_ = blocks_.emplace_back(std::make_unique_for_overwrite<char[]>(left_)).get();
+  }
+  char* const begin = free_;
+  free_ = std::copy(text.begin(), text.end(), begin);
+  left_ -= text.size();
+  return {begin, text.size()};
+}
+
+// The metadata that LangSmith keeps in "extra".
+std::string_view RecordReader::metadata_of(std::string_view extra) {
   if (is_absent(extra) || extra.front() != '{') return {};
-  JsonScanner scanner;
-  scanner.scan(extra);
-  for (const Member& member : scanner.members()) {
+  extra_scanner_.scan(extra);
+  for (const Member& member : extra_scanner_.members()) {
     const bool named = member.key_escaped ? unescape(member.key) == "metadata" : member.key == "metadata";
     if (named && member.value.front() == '{') return member.value;
   }
   return {};
 }
 
-}  // namespace
-
 void RecordReader::read_metadata(std::string_view object, std::size_t depth, Arena& arena,
                                  const Record& record) {
   if (object.empty() || options_.metadata_entries == 0) return;
-  JsonScanner scanner;
+  JsonScanner& scanner = metadata_scanners_[depth - 1];
   scanner.scan(object);
+  const std::size_t outer = entry_.size();
   for (const Member& member : scanner.members()) {
     if (arena.metadata.size() - record.metadata_begin == options_.metadata_entries) return;
     const std::string_view value = member.value;
     // An escape is at most six times as long as what it stands for.
     if (value.front() == '[' || value == "null" || member.key.size() > 6 * k_max_metadata_text) continue;
-    const std::size_t outer = metadata_key_.size();
-    metadata_key_ += member.key_escaped ? unescape(member.key) : std::string(member.key);
+    entry_.resize(outer);
+    append_unescaped(entry_, member.key);
     if (value.front() == '{') {
-      metadata_key_ += '.';
+      entry_ += '.';
       if (depth < k_max_metadata_depth) read_metadata(value, depth + 1, arena, record);
     } else if (value.size() <= 6 * k_max_metadata_text) {
-      std::string entry = metadata_key_ + '=';
-      entry += value.front() == '"' ? unescape(body_of(value)) : std::string(value);
-      if (entry.size() <= k_max_metadata_text)
-        arena.metadata.push_back(arena.texts.emplace_back(std::move(entry)));
+      entry_ += '=';
+      if (value.front() == '"')
+        append_unescaped(entry_, body_of(value));
+      else
+        entry_ += value;
+      if (entry_.size() <= k_max_metadata_text) arena.metadata.push_back(arena.short_texts.add(entry_));
     }
-    metadata_key_.resize(outer);
   }
 }
 
@@ -224,7 +237,10 @@ std::string RecordReader::read(std::string_view json, const std::vector<Member>&
   record.trace_id = trace_id.empty() ? record.id : id_of_text(trace_id);
   record.parent_id = parent.empty() ? record.id : id_of_text(parent);
   record.metadata_begin = static_cast<std::uint32_t>(arena.metadata.size());
-  read_metadata(metadata_of(values), 1, arena, record);
+  entry_.clear();
+  // The run's own; where it has none, the one in "extra".
+  const std::string_view metadata = values[f_metadata];
+  read_metadata(is_absent(metadata) ? metadata_of(values[f_extra]) : metadata, 1, arena, record);
   record.metadata_end = static_cast<std::uint32_t>(arena.metadata.size());
   record.fingerprint = base::xxh3_64(record.json);
   return {};

@@ -1,8 +1,10 @@
 // A run as it is read: its bytes, and what the house needs to know of them.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,9 +35,21 @@ struct Record {
   std::uint32_t metadata_end = 0;
 };
 
+// Short texts end to end in blocks: what was added stays where it is.
+class TextBlocks {
+ public:
+  std::string_view add(std::string_view text);
+
+ private:
+  std::vector<std::unique_ptr<char[]>> blocks_;
+  char* free_ = nullptr;  // in the last block
+  std::size_t left_ = 0;  // bytes there
+};
+
 // Owns what records cannot borrow from the text they were read from.
 struct Arena {
   std::deque<std::string> texts;
+  TextBlocks short_texts;
   std::vector<std::string_view> tags;
   std::vector<std::string_view> metadata;  // "KEY=VALUE", see k_max_metadata_text
 };
@@ -70,8 +84,13 @@ class RecordReader {
  private:
   void read_metadata(std::string_view object, std::size_t depth, Arena& arena, const Record& record);
 
+  std::string_view metadata_of(std::string_view extra);
+
   RecordOptions options_;
-  std::string metadata_key_;  // of the object that is being read, with a dot behind it
+  JsonScanner extra_scanner_;
+  std::array<JsonScanner, k_max_metadata_depth> metadata_scanners_;  // of each depth; they keep their memory
+  // "KEY.KEY=VALUE", up to the object or the value that is being read.
+  std::string entry_;
 };
 
 }  // namespace runctl::run

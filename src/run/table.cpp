@@ -2,17 +2,41 @@
 
 #include <algorithm>
 
+#include "base/hash.hpp"
+
 namespace runctl::run {
+
+TextTable::Slot& TextTable::slot_of(std::string_view text, std::uint32_t hash) {
+  const std::size_t mask = slots_.size() - 1;
+  std::size_t at = hash & mask;
+  while (slots_[at].number != 0 && (slots_[at].hash != hash || this->text(slots_[at].number) != text))
+    at = (at + 1) & mask;
+  return slots_[at];
+}
+
+void TextTable::grow() {
+  constexpr std::size_t k_first = 64;
+  std::vector<Slot> slots(std::max(k_first, 2 * slots_.size()));
+  for (const Slot& slot : slots_) {
+    if (slot.number == 0) continue;
+    std::size_t at = slot.hash & (slots.size() - 1);
+    while (slots[at].number != 0) at = (at + 1) & (slots.size() - 1);
+    slots[at] = slot;
+  }
+  slots_ = std::move(slots);
+}
 
 std::uint32_t TextTable::number_of(std::string_view text) {
   if (text.empty()) return 0;
-  const auto found = numbers_.find(text);
-  if (found != numbers_.end()) return found->second;
-  const auto number = static_cast<std::uint32_t>(texts_.size() + 1);
-  const auto added = numbers_.emplace(std::string(text), number).first;
-  texts_.push_back(&added->first);
-  bytes_ += text.size();
-  return number;
+  if (2 * ends_.size() > slots_.size()) grow();
+  const auto hash = static_cast<std::uint32_t>(base::xxh3_64(text));
+  Slot& slot = slot_of(text, hash);
+  if (slot.number == 0) {
+    bytes_ += text;
+    ends_.push_back(bytes_.size());
+    slot = {hash, static_cast<std::uint32_t>(size())};
+  }
+  return slot.number;
 }
 
 void Table::append(const Record& record, const Arena& arena) {

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "run/id.hpp"
@@ -18,21 +17,28 @@ class TextTable {
   // The number of `text`, which is added where it is new.
   std::uint32_t number_of(std::string_view text);
 
+  // Valid until a text is added.
   [[nodiscard]] std::string_view text(std::uint32_t number) const {
-    return number == 0 ? std::string_view{} : std::string_view(*texts_[number - 1]);
+    if (number == 0) return {};
+    const std::size_t begin = ends_[number - 1];
+    return std::string_view(bytes_).substr(begin, ends_[number] - begin);
   }
-  [[nodiscard]] std::size_t size() const { return texts_.size(); }
+  [[nodiscard]] std::size_t size() const { return ends_.size() - 1; }
   // The sum of the texts' sizes.
-  [[nodiscard]] std::size_t bytes() const { return bytes_; }
+  [[nodiscard]] std::size_t bytes() const { return bytes_.size(); }
 
  private:
-  struct Hash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+  struct Slot {
+    std::uint32_t hash = 0;
+    std::uint32_t number = 0;  // 0 where the slot is free
   };
-  std::unordered_map<std::string, std::uint32_t, Hash, std::equal_to<>> numbers_;
-  std::vector<const std::string*> texts_;  // keys of numbers_, which do not move
-  std::size_t bytes_ = 0;
+  // Where a text of this hash is, or belongs.
+  Slot& slot_of(std::string_view text, std::uint32_t hash);
+  void grow();
+
+  std::string bytes_;                    // the texts, one behind the other
+  std::vector<std::size_t> ends_ = {0};  // of each in bytes_
+  std::vector<Slot> slots_;              // open addressing; at most half are used
 };
 
 // What a table keeps of one run is bounded: texts are cut behind this many bytes, and further tags are left
