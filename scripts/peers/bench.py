@@ -47,7 +47,10 @@ class Bench:
         if self.gateway and (group == self.group or not self.own_gateway):
             return
         self.stop_gateway()
-        self.gateway, self.group = Gateway(), group
+        try:
+            self.gateway, self.group = Gateway(), group
+        except RuntimeError as why:
+            raise LeftOut(f"there is no gateway: {' '.join(str(why).split())}") from None
         self.bucket = self.gateway.make_bucket("runctl-peers-" + secrets.token_hex(4))
         url, region = self.gateway.url, self.gateway.region
         self.environment |= {
@@ -117,8 +120,13 @@ class Bench:
             command = [sys.executable, "-S", str(PROJECT / "tests" / "cli" / "measure.py"), str(peak), *command]
         with open(self.dir / "out", "wb") as out, open(self.dir / "err", "wb") as err:
             began = time.perf_counter()
-            status = subprocess.Popen(command, stdin=stdin or subprocess.DEVNULL, stdout=out, stderr=err, cwd=self.dir,
-                                      env=self.environment).wait()
+            process = subprocess.Popen(command, stdin=stdin or subprocess.DEVNULL, stdout=out, stderr=err, cwd=self.dir,
+                                       env=self.environment)
+            try:
+                status = process.wait()
+            except BaseException:
+                process.kill()
+                raise
             seconds = time.perf_counter() - began
         if report:
             measured = json.loads(peak.read_text())

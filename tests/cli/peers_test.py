@@ -8,7 +8,7 @@ import harness
 from harness import DONE, PROJECT, USAGE, joined, make_run, zstd
 
 TIME = r"\d+\.\d\d s|\d+(\.\d)? ms"
-RATIO = r"\d+\.\d\d"
+RATIO = r"\d+\.\d\d\d?"
 LIMIT = r"(≤ [\d.]+)?"
 
 
