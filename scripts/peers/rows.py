@@ -58,7 +58,7 @@ def ingest_python(bench: Bench, name: str, *flags: str):
 
 
 def get_one(bench: Bench, cached: bool):
-    tool, file = bench.tool("sqlite3" if cached else "curl"), bench.set("zeroeval-gsm")
+    tool, zstd, file = bench.tool("sqlite3" if cached else "curl"), bench.tool("zstd"), bench.set("zeroeval-gsm")
     bench.need_gateway("get")
     bench.ingest(file, bench.in_bucket())
     runs = list(bench.chosen(file, IDS).items())
@@ -92,8 +92,9 @@ def get_one(bench: Bench, cached: bool):
             return seconds
         key, begin, end = places[i % len(runs)]
         seconds = bench.run([tool, "-sSf", "-K", secret, "-r", f"{begin}-{end}", bench.url(key)])
-        if (bench.dir / "out").stat().st_size != end - begin + 1:
-            sys.exit("bench-peers: curl did not get the range")
+        frames = subprocess.run([zstd, "-dqc", bench.dir / "out"], capture_output=True, check=True).stdout
+        if (bench.dir / "out").stat().st_size != end - begin + 1 or line not in frames:
+            sys.exit("bench-peers: curl did not get the run")
         return seconds
 
     return ours, theirs
