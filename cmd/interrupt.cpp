@@ -19,6 +19,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int k_signals[] = {SIGINT, SIGTERM};
+// timeout(1) signals the program and then its group, to which the program belongs: what comes so soon after
+// the first is no second wish.
+constexpr std::chrono::milliseconds k_same_wish{500};
 // What a store gets to answer after the signal.
 constexpr std::chrono::seconds k_patience{10};
 
@@ -30,16 +33,21 @@ static_assert(std::atomic<int>::is_always_lock_free && std::atomic<const char*>:
 
 // Since the clock's start; 0 where no signal came.
 std::atomic<Clock::rep> deadline{0};
+std::atomic<Clock::rep> first_at{0};
+
+Clock::rep now() { return Clock::now().time_since_epoch().count(); }
 
 void on_signal(int signal) {
   const int saved = errno;
   int none = 0;
   if (wake_fd >= 0 && received.compare_exchange_strong(none, signal)) {
+    first_at = now();
     const std::uint64_t one = 1;
     [[maybe_unused]] const ssize_t written = ::write(wake_fd, &one, sizeof one);
     errno = saved;
     return;
   }
+  if (received != 0 && (first_at == 0 || now() < first_at + Clock::duration(k_same_wish).count())) return;
   for (const auto& file : files) {
     if (const char* const path = file) ::unlink(path);
   }
@@ -86,9 +94,7 @@ void Interruption::watch() {
 
 int Interruption::signal() { return received; }
 
-bool Interruption::is_overdue() {
-  return deadline != 0 && Clock::now().time_since_epoch().count() > deadline;
-}
+bool Interruption::is_overdue() { return deadline != 0 && now() > deadline; }
 
 RemovedOnSignal::RemovedOnSignal(std::string path) : path_(std::move(path)) {
   install();

@@ -145,6 +145,19 @@ class Ingest(InterruptTest):
             child.stderr.close()
             self.assertEqual(leftovers(self.dir), [])
 
+    def test_a_signal_that_is_sent_twice_is_one(self):
+        """As timeout(1) does it: to the program, and to the group that the program is in."""
+        for attempt in range(10):
+            child = self.start("ingest", "-q", stdin=subprocess.PIPE)
+            child.stdin.write(make_run(attempt) + b"\n")
+            child.stdin.flush()
+            time.sleep(1)
+            child.send_signal(signal.SIGTERM)
+            time.sleep(attempt / 1000)
+            child.send_signal(signal.SIGTERM)
+            self.assertEqual(self.told(child, signal.SIGTERM), (1, 1, 0))
+        self.check_all({run_id(n): make_run(n) for n in range(10)})
+
     def test_before_the_first_run_is_read(self):
         """A new index is first filled with what the store holds."""
         runs = {run_id(n): make_run(n) for n in range(300)}
