@@ -103,7 +103,7 @@ bool read_clock(Cursor& cursor, ClockTime& clock) {
   return read_zone(cursor, clock.zone_minutes) && clock.in_range();
 }
 
-std::chrono::year_month_day civil_day(std::int64_t microseconds) {
+std::chrono::sys_days day_of(std::int64_t microseconds) {
   const auto point =
       std::chrono::sys_time<std::chrono::microseconds>(std::chrono::microseconds(microseconds));
   return std::chrono::floor<std::chrono::days>(point);
@@ -175,10 +175,12 @@ std::optional<std::int64_t> parse_epoch_number(std::string_view number) {
 }
 
 std::string day_text(std::int64_t microseconds) {
-  const auto day = civil_day(microseconds);
+  const std::chrono::year_month_day day = day_of(microseconds);
   return fmt::format("{:04}-{:02}-{:02}", static_cast<int>(day.year()), static_cast<unsigned>(day.month()),
                      static_cast<unsigned>(day.day()));
 }
+
+bool same_day(std::int64_t a, std::int64_t b) { return day_of(a) == day_of(b); }
 
 std::string iso_text(std::int64_t microseconds) {
   const std::int64_t in_day =

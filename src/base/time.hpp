@@ -27,6 +27,9 @@ std::optional<std::int64_t> parse_epoch_number(std::string_view number);
 // "2024-05-05": the UTC day of a time.
 std::string day_text(std::int64_t microseconds);
 
+// Whether two times lie in one UTC day.
+bool same_day(std::int64_t a, std::int64_t b);
+
 // "2024-05-05T23:43:00.123456Z"; the fraction is left out where it is zero.
 std::string iso_text(std::int64_t microseconds);
 

@@ -32,8 +32,6 @@ constexpr std::size_t k_own_frame_field = 128U << 10;
 constexpr std::size_t k_listed_fields = 256;
 constexpr std::size_t k_listed_key = 1024;
 
-bool same_day(std::int64_t a, std::int64_t b) { return base::day_text(a) == base::day_text(b); }
-
 }  // namespace
 
 std::string group_of(const run::Table& table) {
@@ -41,7 +39,7 @@ std::string group_of(const run::Table& table) {
   const std::int64_t first = table.starts.front();
   const bool one_day = first != base::k_no_time &&
                        std::all_of(table.starts.begin(), table.starts.end(), [&](std::int64_t start) {
-                         return start != base::k_no_time && (start == first || same_day(start, first));
+                         return start != base::k_no_time && (start == first || base::same_day(start, first));
                        });
   // Times with a zone may lie a little outside of the years that a day's name can have.
   return one_day && is_day_group(base::day_text(first)) ? base::day_text(first) : std::string(k_mixed_group);
@@ -84,7 +82,7 @@ bool Writer::must_finish_before(const run::Record& record) const {
   if (raw_bytes_ + record.json.size() + 1 > batch_bytes_ || at_limit()) return true;
   const std::int64_t last = table.starts.back();
   return in_time_order_ && last != base::k_no_time && record.start_time != base::k_no_time &&
-         record.start_time >= last && !same_day(record.start_time, last);
+         record.start_time >= last && !base::same_day(record.start_time, last);
 }
 
 // Whether another run could make the batch larger than a reader accepts, or its seek table longer than the
