@@ -72,29 +72,28 @@ Agreement Index::compare(std::string_view key, const run::Table& footer, std::ui
   std::uint64_t here = 0;
   Statement place = tables_->database.prepare(
       "SELECT run.batch, raw_offset, length FROM run JOIN batch USING(batch) WHERE run = ?1");
-  tables_->ids.load_filters();
+  std::vector<bool> found(footer.size(), false);
+  tables_->ids.find_many(postings_of(footer.ids), [&](std::uint32_t i, std::uint32_t row) {
+    std::uint64_t fingerprint = 0;
+    if (!tables_->is_run(row, footer.ids[i], fingerprint) || fingerprint != footer.fingerprints[i]) return;
+    if (!place.bind(1, row).step()) {
+      // The index has lost the batch that it looks for the run in.
+    } else if (place.number(0) != batch) {
+      found[i] = true;  // a copy in a batch that was stored earlier
+    } else if (place.number(2) == footer.lengths[i]) {
+      // The run itself, or where a batch holds it twice, the first of the two.
+      const auto offset = static_cast<std::uint64_t>(place.number(1));
+      const auto at = std::lower_bound(offsets.begin(), offsets.end(), offset) - offsets.begin();
+      const auto position = static_cast<std::size_t>(at);
+      found[i] = position < offsets.size() && offsets[position] == offset &&
+                 footer.ids[position] == footer.ids[i] &&
+                 footer.fingerprints[position] == footer.fingerprints[i];
+      if (found[i] && position == i) ++here;
+    }
+    place.reset();
+  });
   for (std::uint32_t i = 0; i < footer.size(); ++i) {
-    bool found = false;
-    tables_->ids.find_rare(id_key(footer.ids[i]), [&](std::uint32_t row) {
-      std::uint64_t fingerprint = 0;
-      if (!tables_->is_run(row, footer.ids[i], fingerprint) || fingerprint != footer.fingerprints[i]) return;
-      if (!place.bind(1, row).step()) {
-        // The index has lost the batch that it looks for the run in.
-      } else if (place.number(0) != batch) {
-        found = true;  // a copy in a batch that was stored earlier
-      } else if (place.number(2) == footer.lengths[i]) {
-        // The run itself, or where a batch holds it twice, the first of the two.
-        const auto offset = static_cast<std::uint64_t>(place.number(1));
-        const auto at = std::lower_bound(offsets.begin(), offsets.end(), offset) - offsets.begin();
-        const auto position = static_cast<std::size_t>(at);
-        found = position < offsets.size() && offsets[position] == offset &&
-                footer.ids[position] == footer.ids[i] &&
-                footer.fingerprints[position] == footer.fingerprints[i];
-        if (found && position == i) ++here;
-      }
-      place.reset();
-    });
-    if (!found) agreement.lost.push_back(i);
+    if (!found[i]) agreement.lost.push_back(i);
   }
   if (here != expected) {
     // Others may have recorded batches since.

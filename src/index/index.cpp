@@ -134,16 +134,13 @@ std::vector<std::int64_t> Index::batches_of(const std::vector<run::Id>& ids,
   std::vector<std::int64_t> batches(ids.size(), 0);
   const Snapshot snapshot(tables_->database);
   Statement batch_of_row = tables_->database.prepare("SELECT batch FROM run WHERE run = ?1");
-  tables_->ids.load_filters();
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    tables_->ids.find_rare(id_key(ids[i]), [&](std::uint32_t row) {
-      std::uint64_t fingerprint = 0;
-      if (!tables_->is_run(row, ids[i], fingerprint) || fingerprint != fingerprints[i]) return;
-      batch_of_row.bind(1, row);
-      if (batch_of_row.step()) batches[i] = batch_of_row.number(0);
-      batch_of_row.reset();
-    });
-  }
+  tables_->ids.find_many(postings_of(ids), [&](std::uint32_t i, std::uint32_t row) {
+    std::uint64_t fingerprint = 0;
+    if (!tables_->is_run(row, ids[i], fingerprint) || fingerprint != fingerprints[i]) return;
+    batch_of_row.bind(1, row);
+    if (batch_of_row.step()) batches[i] = batch_of_row.number(0);
+    batch_of_row.reset();
+  });
   return batches;
 }
 
@@ -153,6 +150,15 @@ void Index::remove(const std::string& path) {
     std::filesystem::remove(path + suffix, failure);
     if (failure) throw Error(ErrorKind::io, path + suffix + ": cannot be removed: " + failure.message());
   }
+}
+
+std::vector<Posting> postings_of(const std::vector<run::Id>& ids) {
+  std::vector<Posting> postings;
+  postings.reserve(ids.size());
+  for (const run::Id& id : ids)
+    postings.push_back({id_key(id), 0, static_cast<std::uint32_t>(postings.size())});
+  sort_postings(postings);
+  return postings;
 }
 
 std::vector<Version> Index::Tables::versions(const run::Id& id) {

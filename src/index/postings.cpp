@@ -327,11 +327,16 @@ void Postings::find_in(const Segment& segment, std::uint64_t key, const Visit& v
   for (std::int64_t block = blocks_.at_or_before(segment, {key, 0, 0}); block <= segment.last_block;
        ++block) {
     blocks_.read(block, block_);
-    const auto first = std::lower_bound(block_.begin(), block_.end(), Posting{key, 0, 0});
-    const auto end = std::find_if(first, block_.end(), [key](const Posting& p) { return p.key != key; });
-    for (auto posting = first; posting != end; ++posting) visit(posting->row);
-    if (end != block_.end()) return;
+    if (visit_in_block(key, visit)) return;
   }
+}
+
+// False where the next block may hold the key too.
+bool Postings::visit_in_block(std::uint64_t key, const Visit& visit) {
+  const auto first = std::lower_bound(block_.begin(), block_.end(), Posting{key, 0, 0});
+  const auto end = std::find_if(first, block_.end(), [key](const Posting& p) { return p.key != key; });
+  for (auto posting = first; posting != end; ++posting) visit(posting->row);
+  return end != block_.end();
 }
 
 void Postings::load_filters() {
@@ -356,10 +361,20 @@ void Postings::load_filters() {
   filters_ = std::move(current);
 }
 
-void Postings::find_rare(std::uint64_t key, const Visit& visit) {
+void Postings::find_many(const std::vector<Posting>& wanted, const VisitOf& visit) {
+  load_filters();
   for (const auto& [number, filter] : filters_) {
-    if (key < filter.least || key > filter.greatest || !may_contain(filter.bits, key)) continue;
-    find_in(filter.segment, key, visit);
+    bool in_hand = false;  // a block of this segment
+    for (const Posting& ask : wanted) {
+      if (ask.key < filter.least || ask.key > filter.greatest || !may_contain(filter.bits, ask.key)) continue;
+      const Visit found = [&visit, &ask](std::uint32_t row) { visit(ask.row, row); };
+      // What lies inside a block lies in no other.
+      if (in_hand && block_.front().key < ask.key && ask.key < block_.back().key)
+        visit_in_block(ask.key, found);
+      else
+        find_in(filter.segment, ask.key, found);
+      in_hand = !block_.empty();
+    }
   }
 }
 

@@ -89,16 +89,17 @@ class Postings {
   using Visit = std::function<void(std::uint32_t row)>;
   void find(std::uint64_t key, const Visit& visit);
 
-  // The same, where many keys are looked for of which most are not there: a Bloom filter of each segment,
-  // read once, spares the look. Of ids.
-  void find_rare(std::uint64_t key, const Visit& visit);
-  // Before calls of find_rare in a transaction.
-  void load_filters();
+  // The same for many keys, most of which are not there: a Bloom filter of each segment, read once, spares
+  // the look. `wanted` ascends; `visit` gets its entries' `row` as `asked`. Of ids.
+  using VisitOf = std::function<void(std::uint32_t asked, std::uint32_t row)>;
+  void find_many(const std::vector<Posting>& wanted, const VisitOf& visit);
 
  private:
   class Writer;
   void merge(int level);
+  void load_filters();
   void find_in(const Segment& segment, std::uint64_t key, const Visit& visit);
+  bool visit_in_block(std::uint64_t key, const Visit& visit);
 
   struct Filter {
     Segment segment;
@@ -111,7 +112,7 @@ class Postings {
   PostingKind kind_;
   BlockSource blocks_;
   Statement segments_of_key_;
-  std::vector<Posting> block_;
+  std::vector<Posting> block_;              // that was read last
   std::map<std::int64_t, Filter> filters_;  // by segment
 };
 

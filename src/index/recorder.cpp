@@ -72,7 +72,7 @@ class Recorder {
       : tables_(tables), database_(tables.database), batch_(batch), table_(table) {}
 
   std::size_t record() {
-    sort_keys();
+    by_key_ = postings_of(table_.ids);
     find_present();
     number_rows();
     insert_runs();
@@ -86,29 +86,17 @@ class Recorder {
   // Stands for "earlier in this table" among rows, which never get so high.
   static constexpr std::uint32_t k_repeated = std::numeric_limits<std::uint32_t>::max();
 
-  void sort_keys() {
-    keys_.reserve(table_.size());
-    for (std::size_t i = 0; i < table_.size(); ++i) {
-      keys_.push_back({id_key(table_.ids[i]), 0, static_cast<std::uint32_t>(i)});
-    }
-    by_key_ = keys_;
-    sort_postings(by_key_);
-  }
-
   // Sets `present_` to the rows of runs that are there already, and notes ids of which another version is.
   void find_present() {
     present_.assign(table_.size(), 0);
-    tables_.ids.load_filters();
-    for (std::size_t i = 0; i < table_.size(); ++i) {
-      tables_.ids.find_rare(keys_[i].key, [this, i](std::uint32_t row) {
-        std::uint64_t fingerprint = 0;
-        if (!tables_.is_run(row, table_.ids[i], fingerprint)) return;
-        if (fingerprint == table_.fingerprints[i])
-          present_[i] = row;
-        else
-          touched_.push_back(table_.ids[i]);
-      });
-    }
+    tables_.ids.find_many(by_key_, [this](std::uint32_t i, std::uint32_t row) {
+      std::uint64_t fingerprint = 0;
+      if (!tables_.is_run(row, table_.ids[i], fingerprint)) return;
+      if (fingerprint == table_.fingerprints[i])
+        present_[i] = row;
+      else
+        touched_.push_back(table_.ids[i]);
+    });
     for (auto begin = by_key_.begin(); begin != by_key_.end();) {
       const auto end =
           std::find_if(begin, by_key_.end(), [begin](const Posting& p) { return p.key != begin->key; });
@@ -322,8 +310,7 @@ class Recorder {
   TextRows texts_{database_, table_.texts, "SELECT text FROM text WHERE value = ?1",
                   "INSERT INTO text(value) VALUES(?1)"};
   std::unordered_map<std::string, std::int64_t> tag_lists_;
-  std::vector<Posting> keys_;           // of the ids, by position in the table, which is their `row`
-  std::vector<Posting> by_key_;         // the same, sorted
+  std::vector<Posting> by_key_;         // of the ids
   std::vector<std::uint32_t> present_;  // rows of runs that were there before; 0 or k_repeated
   std::vector<std::uint32_t> rows_;     // of new runs; 0 where a run is present
   std::vector<run::Id> touched_;        // ids with several versions

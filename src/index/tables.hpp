@@ -19,6 +19,9 @@ inline std::int64_t as_signed(std::uint64_t number) { return static_cast<std::in
 // anew.
 inline constexpr const char* k_generation = "generation";
 
+// The keys of ids, ascending; the row of each is the id's place in `ids`.
+std::vector<Posting> postings_of(const std::vector<run::Id>& ids);
+
 // A run as it was stored at one time.
 struct Version {
   Location location;
