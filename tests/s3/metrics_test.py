@@ -86,7 +86,7 @@ class OnBucket(S3Case):
     def test_requests_that_are_sent_again(self):
         self.ingest_bytes(joined(self.runs.values()))
         self.misbehave({"match": {"method": "GET", "times": 1}, "do": {"forward": False, "status": 503}},
-                       {"match": {"method": "GET", "times": 1}, "do": {"reset": True}})
+                       {"match": {"method": "GET", "times": 1}, "do": {"cut": 1}})
         metrics, result = self.after("get", "--json", "--no-cache", run_id(1))
         self.assertEqual(json.loads(result.err)["retries"], 2)
         self.assertEqual(metrics.one("runctl_store_retries_total"), 2)
