@@ -1,6 +1,7 @@
 // runctl get: print runs by id, in the order asked for.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iostream>
 #include <set>
 

@@ -132,7 +132,8 @@ Setting metrics_file(const GlobalFlags& flags) {
   Setting setting = choose(flags.metrics_file, "--metrics-file", "RUNCTL_METRICS_FILE", flags.configured,
                            "metrics_file", "");
   // /dev/stdout may lead to a file, which is not to be replaced.
-  if (setting.value == "-" || setting.value.starts_with("/dev/")) {
+  const bool device = setting.value.starts_with("/dev/") && !setting.value.starts_with("/dev/shm/");
+  if (setting.value == "-" || device) {
     throw Error(ErrorKind::usage, fmt::format("{}: \"{}\": must name a file, which is replaced at the end",
                                               setting.source, setting.value));
   }

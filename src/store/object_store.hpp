@@ -49,7 +49,7 @@ struct Traffic {
   std::uint64_t bytes_read = 0;
   std::uint64_t bytes_written = 0;
   std::uint64_t retries = 0;
-  std::map<RequestKind, std::uint64_t> by_kind{};  // whose sum `requests` is
+  std::map<RequestKind, std::uint64_t> by_kind{};  // the requests; empty where they are not told apart
 };
 
 // All calls may be made from several threads at once. Failures are thrown as base::Error: remote or io

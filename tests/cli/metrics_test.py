@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import signal
 import stat
 import subprocess
@@ -296,6 +297,19 @@ class File(MetricsTest):
             self.assertEqual(len(result.messages), 2 if otherwise else 1, str(result))
             self.assertIn(otherwise, result.err)
         self.assert_comes_back({run_id(1): make_run(1)})  # the work itself is done
+
+    def test_there_is_no_room(self):
+        self.measured("index", "status")
+        before = self.file.read_bytes()
+
+        def little_room() -> None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # an error from write() instead
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+        result = self.measured("index", "status", status=FAILED, preexec_fn=little_room)
+        self.assert_message(result, "job.prom: cannot be written: File too large")
+        self.assertEqual(self.file.read_bytes(), before)
+        self.assert_no_leftover()
 
     def test_a_directory_that_is_closed(self):
         closed = self.dir / "closed"
