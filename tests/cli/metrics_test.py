@@ -1,6 +1,5 @@
 """--metrics-file: whatever a command does and however it ends, what it says to Prometheus is well-formed and true."""
 
-import gzip
 import json
 import os
 import pathlib
@@ -15,7 +14,7 @@ import time
 import exposition
 import harness
 from exposition import Metrics
-from harness import DONE, FAILED, LONG, NOT_FOUND, REJECTED, USAGE, joined, make_run, make_runs, run_id
+from harness import DONE, FAILED, LONG, NOT_FOUND, REJECTED, USAGE, joined, make_run, make_runs, noise, run_id
 from man_test import commands_of_help, section_of
 
 # What a command wants besides the file for its metrics.
@@ -24,6 +23,11 @@ SUMMARY = {"read": "runs_read", "stored": "runs_stored", "duplicate": "runs_dupl
            "spooled": "runs_spooled", "delivered": "runs_delivered", "batches": "batches_stored",
            "bytes_in": "input_bytes", "bytes_stored": "stored_bytes"}
 LAST_SUCCESS = "runctl_last_success_timestamp_seconds"
+
+
+def limit_files(size: int) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # an error from write() instead
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 class MetricsTest(harness.CliTest):
@@ -136,11 +140,11 @@ class Figures(MetricsTest):
         self.assertEqual(metrics.of("runctl_runs_stored_total"), {})
 
     def test_an_ingest_that_fails_in_the_middle(self):
-        good = self.write("good", joined(make_runs(2000).values()))
-        packed = gzip.compress(joined(make_runs(2000, start=2000).values()))
-        cut = self.write("cut.gz", packed[:len(packed) // 2])
-        result = self.measured("ingest", "--batch-bytes", "20000", good, cut, status=None)
-        self.assertNotEqual(result.status, DONE)
+        """Its disk takes small batches, and not the last one."""
+        runs = self.write("runs", joined(make_runs(200).values()) + make_run(1000, outputs=noise(1, 6_000_000)) + b"\n")
+        result = self.measured("ingest", "--batch-bytes", "5000", runs, status=FAILED,
+                               preexec_fn=lambda: limit_files(1 << 20))
+        self.assert_message(result, "File too large")
         metrics = self.metrics()
         self.assertEqual(metrics.one("runctl_exit_status"), result.status)
         held = json.loads(self.runctl("index", "status", "--json").out)
@@ -302,11 +306,7 @@ class File(MetricsTest):
         self.measured("index", "status")
         before = self.file.read_bytes()
 
-        def little_room() -> None:
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # an error from write() instead
-            resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-
-        result = self.measured("index", "status", status=FAILED, preexec_fn=little_room)
+        result = self.measured("index", "status", status=FAILED, preexec_fn=lambda: limit_files(100))
         self.assert_message(result, "job.prom: cannot be written: File too large")
         self.assertEqual(self.file.read_bytes(), before)
         self.assert_no_leftover()
