@@ -1,6 +1,7 @@
 // runctl get: print runs by id, in the order asked for.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iostream>
 #include <set>
 
@@ -42,6 +43,14 @@ class GetCommand {
  public:
   GetCommand(const GlobalFlags& globals, const Options& options)
       : options_(options), session_(globals), out_(options.output) {}
+  ~GetCommand() {
+    // A run has one answer, or one for each field: its value, or word that there is none.
+    session_.metrics().add(Count::runs_returned,
+                           drawn_ + answers_ / std::max<std::size_t>(1, options_.fields.size()));
+    session_.metrics().add(Count::output_bytes, out_.written());
+  }
+  GetCommand(const GetCommand&) = delete;
+  GetCommand& operator=(const GetCommand&) = delete;
 
   int run() {
     index_ = session_.index_for_reading();
@@ -55,7 +64,8 @@ class GetCommand {
     }
     flow::Fetcher fetcher(session_.frames(), *index_, {options_.fields, options_.all_versions}, events());
     if (!options_.trace.empty()) {
-      if (index_->find_trace(run::id_of_text(options_.trace)).empty()) sync({});
+      if (is_unknown_trace(options_.trace)) sync({});
+      const Metrics::Phase phase(session_.metrics(), "fetch");
       if (options_.format == "tree")
         draw(options_.trace);
       else
@@ -93,10 +103,17 @@ class GetCommand {
       unknown = unknown_of(unknown);
     }
     if (!unknown.empty()) sync({});
+    const Metrics::Phase phase(session_.metrics(), "fetch");
     fetcher.get(ids);
   }
 
+  bool is_unknown_trace(const std::string& trace) {
+    const Metrics::Phase phase(session_.metrics(), "lookup");
+    return index_->find_trace(run::id_of_text(trace)).empty();
+  }
+
   std::vector<std::string> unknown_of(const std::vector<std::string>& ids) {
+    const Metrics::Phase phase(session_.metrics(), "lookup");
     std::vector<std::string> unknown;
     for (const std::string& id : ids) {
       if (index_->find(run::id_of_text(id)).empty()) unknown.push_back(id);
@@ -133,6 +150,7 @@ class GetCommand {
       events().not_found(trace);
       return;
     }
+    drawn_ = runs.size();
     Screen screen = screen_of_stdout(session_.settings().color);
     if (out_.is_elsewhere()) {
       screen.terminal = false;
@@ -159,7 +177,10 @@ class GetCommand {
 
   flow::FetchEvents events() {
     flow::FetchEvents events;
-    events.bytes = [this](std::string_view bytes, bool last) { print(bytes, last); };
+    events.bytes = [this](std::string_view bytes, bool last) {
+      print(bytes, last);
+      answers_ += last ? 1 : 0;
+    };
     events.not_found = [this](std::string_view id) {
       // Where the store could not be asked, nobody can say so.
       if (sync_status_ == 0) note(fmt::format("{}: not found", id));
@@ -168,6 +189,7 @@ class GetCommand {
     events.field_not_found = [this](std::string_view id, std::string_view field) {
       note(fmt::format("{}: the run has no field \"{}\"", id, field));
       all_found_ = false;
+      ++answers_;
     };
     events.broken = [this](std::string_view id, const std::string& why) {
       note(id.empty() ? why : fmt::format("{}: {}", id, why));
@@ -201,7 +223,9 @@ class GetCommand {
   Session session_;
   std::optional<index::Index> index_;
   DataOutput out_;
-  std::string whole_;          // the value that is to be indented
+  std::string whole_;  // the value that is to be indented
+  std::size_t answers_ = 0;
+  std::size_t drawn_ = 0;      // runs, in a tree
   bool synced_ = false;        // with the whole store, or in vain
   int sync_status_ = 0;        // of a sync that failed
   bool broken_store_ = false;  // a batch could not be read: what is not found may be in it

@@ -123,6 +123,7 @@ index::Index open_or_replace(const Session& session) {
 }
 
 flow::SyncReport rebuild(const Session& session, index::Index& index) {
+  const Metrics::Phase phase(session.metrics(), "rebuild");
   ProgressLine progress(session.settings().progress, session.settings().quiet);
   return flow::rebuild(session.store(), index, [&progress](std::uint64_t done, std::uint64_t all) {
     progress.update(done, all, fmt::format("{} of {} batches", human_count(done), human_count(all)));

@@ -100,13 +100,20 @@ class IngestCommand {
     if (options.follow) follow_state_.emplace(session_.store().url(), options.files.front());
   }
 
+  ~IngestCommand() {
+    if (!options_.flow.dry_run) session_.metrics().add(report_);
+  }
+  IngestCommand(const IngestCommand&) = delete;
+  IngestCommand& operator=(const IngestCommand&) = delete;
+
   // Delivers what waits in the spool, and nothing else.
   int drain() {
+    const Metrics::Phase phase(session_.metrics(), "deliver");
     const auto started = std::chrono::steady_clock::now();
     session_.prepare_to_store();
     index::Index index = session_.index_for_writing();
     flow::Delivery delivery(session_.store(), index, base::system_clock());
-    flow::IngestReport report;
+    flow::IngestReport& report = report_;
     bool broken = false;
     const bool done = delivery.drain(
         session_.spool(0),
@@ -137,7 +144,8 @@ class IngestCommand {
     if (!options_.rejects.empty()) rejects_ = std::make_unique<DataOutput>(options_.rejects);
     if (!options_.flow.dry_run) prepare(!size_);
     const auto started = std::chrono::steady_clock::now();
-    const flow::IngestReport report = ingest(std::move(inputs), interruption.token());
+    ingest(std::move(inputs), interruption.token());
+    const flow::IngestReport& report = report_;
     progress_.clear();
     ids_.finish();
     if (rejects_) {
@@ -159,7 +167,8 @@ class IngestCommand {
   }
 
  private:
-  flow::IngestReport ingest(std::vector<flow::Input> inputs, std::stop_token stop) {
+  void ingest(std::vector<flow::Input> inputs, std::stop_token stop) {
+    const Metrics::Phase phase(session_.metrics(), "ingest");
     flow::IngestOptions options = options_.flow;
     options.stop = std::move(stop);
     if (spool_) options.spool = &*spool_;
@@ -168,10 +177,8 @@ class IngestCommand {
       return session_.index_for_writing();
     };
     try {
-      flow::IngestReport report =
-          flow::ingest(std::move(inputs), session_.store(), open_index, options, events());
+      report_ = flow::ingest(std::move(inputs), session_.store(), open_index, options, events());
       signal_ = Interruption::signal();
-      return report;
     } catch (const base::Error& error) {
       if (error.kind() != base::ErrorKind::interrupted) throw;
       throw base::Error(error.kind(),
@@ -252,6 +259,7 @@ class IngestCommand {
     events.trouble = [](const std::string& line) { note(line); };
     if (follow_state_) events.reached = [this](const flow::FilePlace& place) { follow_state_->save(place); };
     events.rejected = [this](const flow::RejectedRecord& record) { rejected(record); };
+    events.failed = [this](const flow::IngestReport& report) { report_ = report; };
     events.empty_input = [this](std::size_t input) {
       progress_.clear();
       note(options_.files[input] + ": is empty: no run was read");
@@ -308,6 +316,7 @@ class IngestCommand {
   DataOutput ids_{""};
   std::unique_ptr<DataOutput> rejects_;
   bool rejects_open_ = false;  // the last reject's bytes have no newline behind them yet
+  flow::IngestReport report_;
   std::optional<std::uint64_t> size_;
   int signal_ = 0;  // that asked to stop
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <functional>
 #include <new>
 #include <sstream>
 #include <string>
@@ -13,6 +14,7 @@
 #include "base/error.hpp"
 #include "command.hpp"
 #include "interrupt.hpp"
+#include "metrics.hpp"
 #include "output.hpp"
 
 namespace runctl::cmd {
@@ -55,6 +57,9 @@ void add_globals(Program& program) {
   app.add_flag("-v,--verbose", globals.verbose, "Tell more on standard error");
   app.add_option("--color", globals.color, "auto, always or never")->type_name("WHEN");
   app.add_option("--progress", globals.progress, "auto, always or never")->type_name("WHEN");
+  app.add_option("--metrics-file", globals.metrics_file,
+                 "Write here at the end what was done, as metrics for Prometheus")
+      ->type_name("FILE");
   app.set_version_flag("--version", "runctl " RUNCTL_VERSION);
 }
 
@@ -75,6 +80,52 @@ std::vector<std::string> arguments_of(int argc, char** argv) {
   }
   std::reverse(arguments.begin(), arguments.end());
   return arguments;
+}
+
+// Does the work, and says on standard error why it failed; the exit status.
+int guarded(const std::function<int()>& work) {
+  using base::ErrorKind;
+  try {
+    return work();
+  } catch (const base::Error& error) {
+    note(error.what());
+    const int signal = Interruption::signal();
+    if (error.kind() == ErrorKind::interrupted && signal != 0) return 128 + signal;
+    return base::exit_status(error.kind());
+  } catch (const std::bad_alloc&) {
+    note("out of memory");
+  } catch (const std::exception& error) {
+    note(fmt::format("internal error: {}", error.what()));
+  }
+  return base::exit_status(base::ErrorKind::io);
+}
+
+// The words of the command that was named: "index sync".
+std::string command_of(const CLI::App& app) {
+  std::string words;
+  for (const CLI::App* const command : app.get_subcommands())
+    words += command->get_name() + " " + command_of(*command);
+  while (words.ends_with(' ')) words.pop_back();
+  return words;
+}
+
+// Runs the command that was named, and writes its metrics however it ends.
+int run_command(Program& program) {
+  GlobalFlags& globals = program.globals;
+  globals.configured = read_config(globals);
+  const Setting file = metrics_file(globals);
+  Metrics metrics(command_of(program.app));
+  globals.metrics = &metrics;
+  const int status = guarded(program.run);
+  if (file.value.empty()) return status;
+  try {
+    metrics.write(file.value, status);
+  } catch (const base::Error& error) {
+    note(file.source + ": " + error.what());
+    // The work is done, or has failed for a reason of its own.
+    if (status == 0) return base::exit_status(base::ErrorKind::io);
+  }
+  return status;
 }
 
 int run(int argc, char** argv) {
@@ -121,7 +172,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     throw base::Error(base::ErrorKind::usage, std::string(error.what()) + "; see 'runctl --help'");
   }
-  return program.run();
+  return run_command(program);
 }
 
 }  // namespace
@@ -135,19 +186,5 @@ int main(int argc, char** argv) {
     if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_RDWR) < 0)
       return 4;
   }
-  using runctl::base::ErrorKind;
-  try {
-    return runctl::cmd::run(argc, argv);
-  } catch (const runctl::base::Error& error) {
-    runctl::cmd::note(error.what());
-    const int signal = runctl::cmd::Interruption::signal();
-    if (error.kind() == ErrorKind::interrupted && signal != 0) return 128 + signal;
-    return runctl::base::exit_status(error.kind());
-  } catch (const std::bad_alloc&) {
-    runctl::cmd::note("out of memory");
-    return runctl::base::exit_status(ErrorKind::io);
-  } catch (const std::exception& error) {
-    runctl::cmd::note(fmt::format("internal error: {}", error.what()));
-    return runctl::base::exit_status(ErrorKind::io);
-  }
+  return runctl::cmd::guarded([argc, argv] { return runctl::cmd::run(argc, argv); });
 }

@@ -94,6 +94,7 @@ void DataOutput::pass_on(std::string_view bytes) {
   } else {
     base::write_all(device_ ? device_.get() : STDOUT_FILENO, bytes, name_);
   }
+  written_ += bytes.size();
 }
 
 }  // namespace runctl::cmd

@@ -41,6 +41,8 @@ class DataOutput {
   [[nodiscard]] bool is_elsewhere() const { return device_ || file_; }
 
   void write(std::string_view bytes);
+  // Bytes that have gone there; all of them after finish().
+  [[nodiscard]] std::uint64_t written() const { return written_; }
   // Must be called at the end; throws base::Error(io) where not everything could be written.
   void finish();
 
@@ -49,6 +51,7 @@ class DataOutput {
   void pass_on(std::string_view bytes);
 
   std::string buffer_;
+  std::uint64_t written_ = 0;
   std::string name_ = "standard output";
   base::FileDescriptor device_;
   std::unique_ptr<base::AtomicFile> file_;

@@ -111,13 +111,17 @@ class SearchCommand {
     if (format_.empty()) format_ = screen_.terminal && !session_.settings().json ? "table" : "ndjson";
   }
 
+  ~SearchCommand() {
+    session_.metrics().add(Count::runs_returned, returned_);
+    session_.metrics().add(Count::output_bytes, out_.written());
+  }
+  SearchCommand(const SearchCommand&) = delete;
+  SearchCommand& operator=(const SearchCommand&) = delete;
+
   int run() {
     index_ = session_.index_for_reading();
     if (!index_) make_index();
-    if (options_.count)
-      print_count();
-    else
-      print_runs();
+    search();
     out_.finish();
     if (options_.full) session_.report_traffic();
     return all_whole_ ? 0 : base::exit_status(base::ErrorKind::corrupt);
@@ -134,6 +138,14 @@ class SearchCommand {
     index::Index index = session_.index_for_writing();
     if (!sync_index(session_, index, {}).broken.empty()) all_whole_ = false;
     index_ = session_.index_for_reading();
+  }
+
+  void search() {
+    const Metrics::Phase phase(session_.metrics(), "search");
+    if (options_.count)
+      print_count();
+    else
+      print_runs();
   }
 
   void print_count() {
@@ -175,12 +187,14 @@ class SearchCommand {
       std::vector<run::Facts> facts;
       for (const index::Hit& hit : page_) facts.push_back(hit.facts);
       if (!facts.empty()) out_.write(table_.page(facts));
+      returned_ += facts.size();
     } else {
       for (const index::Hit& hit : page_) {
         const std::string line = format_ == "ids"   ? run::uuid_text(hit.facts.id) + "\n"
                                  : format_ == "csv" ? csv_line(hit)
                                                     : json_line(hit);
         out_.write(screen_.terminal ? harmless(line) : line);
+        ++returned_;
       }
     }
     page_.clear();
@@ -191,7 +205,9 @@ class SearchCommand {
       flow::FetchEvents events;
       events.bytes = [this](std::string_view bytes, bool last) {
         out_.write(bytes);
-        if (last) out_.write("\n");
+        if (!last) return;
+        out_.write("\n");
+        ++returned_;
       };
       events.broken = [this](std::string_view, const std::string& why) {
         note(why);
@@ -215,6 +231,7 @@ class SearchCommand {
   SearchTable table_;
   std::string format_;
   std::vector<index::Hit> page_;
+  std::size_t returned_ = 0;
   bool all_whole_ = true;
 };
 

@@ -29,12 +29,19 @@ cache::Limits limits_of(const CacheSettings& settings) {
   return limits;
 }
 
-Session::Session(const GlobalFlags& flags) : settings_(resolve(flags)) {
+Session::Session(const GlobalFlags& flags) : settings_(resolve(flags)), metrics_(*flags.metrics) {
   open_store();
   apply_color(settings_);
   open_cache();
   index_path_ =
       settings_.index.value.empty() ? state_path("index", store_->url()) + ".sqlite" : settings_.index.value;
+}
+
+Session::~Session() {
+  metrics_.add(store_->traffic());
+  if (cache_ == nullptr) return;
+  metrics_.add(Count::cache_hits, cache_->hits());
+  metrics_.add(Count::cache_misses, cache_->misses());
 }
 
 std::unique_ptr<store::S3Store> Session::open_bucket(const std::string& url) const {

@@ -8,6 +8,7 @@
 #include "flow/frame_reader.hpp"
 #include "flow/spool.hpp"
 #include "index/index.hpp"
+#include "metrics.hpp"
 #include "settings.hpp"
 #include "store/object_store.hpp"
 #include "store/s3_store.hpp"
@@ -23,6 +24,10 @@ cache::Limits limits_of(const CacheSettings& settings);
 class Session {
  public:
   explicit Session(const GlobalFlags& flags);
+  // Tells the metrics what went to the store and came from the cache.
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
 
   [[nodiscard]] const Settings& settings() const { return settings_; }
   [[nodiscard]] store::ObjectStore& store() const { return *store_; }
@@ -36,6 +41,7 @@ class Session {
   // Null where it is off: with --no-cache, a size of 0, and for a directory unless it was asked for.
   [[nodiscard]] cache::FrameCache* cache() const { return cache_.get(); }
   [[nodiscard]] const std::string& index_path() const { return index_path_; }
+  [[nodiscard]] Metrics& metrics() const { return metrics_; }
 
   // Made where it is absent. Each call opens it anew: an index belongs to one thread.
   [[nodiscard]] index::Index index_for_writing() const;
@@ -55,6 +61,7 @@ class Session {
 
  private:
   Settings settings_;
+  Metrics& metrics_;
   [[nodiscard]] std::unique_ptr<store::S3Store> open_bucket(const std::string& url) const;
   void open_store();
   void open_cache();

@@ -42,74 +42,46 @@ std::string xdg_directory(const char* variable, const char* below_home) {
   return *home + "/" + below_home;
 }
 
-// The config file: one JSON object of strings.
-class ConfigFile {
- public:
-  explicit ConfigFile(const std::optional<std::string>& flag) {
-    auto path = flag ? flag : environment("RUNCTL_CONFIG");
-    const bool named = path.has_value();
-    if (!named && !environment("HOME") && !environment("XDG_CONFIG_HOME")) return;
-    path_ = named ? *path : xdg_directory("XDG_CONFIG_HOME", ".config") + "/runctl/config.json";
-    const auto text = read();
-    if (!text) {
-      if (named) throw Error(ErrorKind::usage, path_ + ": the config file is not there");
-      return;
-    }
-    parse(*text);
+std::map<std::string, std::string> parse_config(const std::string& path, const std::string& text) {
+  static constexpr std::array k_known = {"store",        "index",     "color",      "progress",
+                                         "endpoint_url", "region",    "profile",    "addressing_style",
+                                         "ca_bundle",    "cache_dir", "cache_size", "cache_max_age",
+                                         "metrics_file"};
+  nlohmann::json document;
+  try {
+    document = nlohmann::json::parse(text);
+  } catch (const nlohmann::json::parse_error& error) {
+    throw Error(ErrorKind::usage, fmt::format("{}: is not JSON: at byte {}", path, error.byte));
   }
-
-  [[nodiscard]] std::optional<Setting> find(const std::string& name) const {
-    const auto found = values_.find(name);
-    if (found == values_.end()) return std::nullopt;
-    return Setting{found->second, fmt::format("{}, \"{}\"", path_, name)};
-  }
-
-  [[nodiscard]] const std::string& path() const { return path_; }
-
- private:
-  [[nodiscard]] std::optional<std::string> read() const {
-    try {
-      return base::read_file(path_, k_max_config);
-    } catch (const Error& error) {
-      throw Error(ErrorKind::usage, std::string("the config file cannot be read: ") + error.what());
+  if (!document.is_object()) throw Error(ErrorKind::usage, path + ": must hold one JSON object");
+  std::map<std::string, std::string> values;
+  for (const auto& [name, value] : document.items()) {
+    if (std::find(k_known.begin(), k_known.end(), name) == k_known.end()) {
+      throw Error(ErrorKind::usage, fmt::format("{}: unknown setting \"{}\"", path, name));
     }
-  }
-
-  void parse(const std::string& text) {
-    static constexpr std::array k_known = {"store",        "index",     "color",      "progress",
-                                           "endpoint_url", "region",    "profile",    "addressing_style",
-                                           "ca_bundle",    "cache_dir", "cache_size", "cache_max_age"};
-    nlohmann::json document;
-    try {
-      document = nlohmann::json::parse(text);
-    } catch (const nlohmann::json::parse_error& error) {
-      throw Error(ErrorKind::usage, fmt::format("{}: is not JSON: at byte {}", path_, error.byte));
+    if (!value.is_string()) {
+      throw Error(ErrorKind::usage, fmt::format("{}: \"{}\" must be a string", path, name));
     }
-    if (!document.is_object()) throw Error(ErrorKind::usage, path_ + ": must hold one JSON object");
-    for (const auto& [name, value] : document.items()) {
-      if (std::find(k_known.begin(), k_known.end(), name) == k_known.end()) {
-        throw Error(ErrorKind::usage, fmt::format("{}: unknown setting \"{}\"", path_, name));
-      }
-      if (!value.is_string()) {
-        throw Error(ErrorKind::usage, fmt::format("{}: \"{}\" must be a string", path_, name));
-      }
-      values_[name] = value.get<std::string>();
-    }
+    values[name] = value.get<std::string>();
   }
+  return values;
+}
 
-  std::string path_;
-  std::map<std::string, std::string> values_;
-};
+std::optional<Setting> find(const Config& config, const std::string& name) {
+  const auto found = config.values.find(name);
+  if (found == config.values.end()) return std::nullopt;
+  return Setting{found->second, fmt::format("{}, \"{}\"", config.path, name)};
+}
 
 Setting choose(const std::optional<std::string>& flag, const char* flag_name, const char* variable,
-               const ConfigFile& config, const std::string& name, const std::string& fallback) {
+               const Config& config, const std::string& name, const std::string& fallback) {
   if (flag) return {*flag, flag_name};
   if (const auto value = environment(variable)) return {*value, variable};
-  if (const auto value = config.find(name)) return *value;
+  if (const auto value = find(config, name)) return *value;
   return {fallback, "default"};
 }
 
-CacheSettings resolve_cache(const GlobalFlags& flags, const ConfigFile& config) {
+CacheSettings resolve_cache(const GlobalFlags& flags, const Config& config) {
   CacheSettings cache;
   cache.refused = flags.no_cache;
   cache.directory = choose(flags.cache_dir, "--cache-dir", "RUNCTL_CACHE_DIR", config, "cache_dir", "");
@@ -138,8 +110,38 @@ When when_of(const Setting& setting) {
 
 }  // namespace
 
+Config read_config(const GlobalFlags& flags) {
+  const auto path = flags.config ? flags.config : environment("RUNCTL_CONFIG");
+  Config config;
+  if (!path && !environment("HOME") && !environment("XDG_CONFIG_HOME")) return config;
+  config.path = path ? *path : xdg_directory("XDG_CONFIG_HOME", ".config") + "/runctl/config.json";
+  std::optional<std::string> text;
+  try {
+    text = base::read_file(config.path, k_max_config);
+  } catch (const Error& error) {
+    throw Error(ErrorKind::usage, std::string("the config file cannot be read: ") + error.what());
+  }
+  if (text)
+    config.values = parse_config(config.path, *text);
+  else if (path)
+    throw Error(ErrorKind::usage, config.path + ": the config file is not there");
+  return config;
+}
+
+Setting metrics_file(const GlobalFlags& flags) {
+  Setting setting = choose(flags.metrics_file, "--metrics-file", "RUNCTL_METRICS_FILE", flags.configured,
+                           "metrics_file", "");
+  // /dev/stdout may lead to a file, which is not to be replaced.
+  const bool device = setting.value.starts_with("/dev/") && !setting.value.starts_with("/dev/shm/");
+  if (setting.value == "-" || device) {
+    throw Error(ErrorKind::usage, fmt::format("{}: \"{}\": must name a file, which is replaced at the end",
+                                              setting.source, setting.value));
+  }
+  return setting;
+}
+
 Settings resolve(const GlobalFlags& flags) {
-  const ConfigFile config(flags.config);
+  const Config& config = flags.configured;
   Settings settings;
   settings.store = choose(flags.store, "--store", "RUNCTL_STORE", config, "store", "");
   if (settings.store.value.empty() && settings.store.source != "default") {
@@ -151,10 +153,12 @@ Settings resolve(const GlobalFlags& flags) {
   settings.index = choose(flags.index, "--index", "RUNCTL_INDEX", config, "index", "");
   settings.s3 = {flags.endpoint_url.value_or(""), flags.region.value_or(""), flags.profile.value_or(""),
                  flags.ca_bundle.value_or(""), flags.addressing_style.value_or("")};
-  const auto configured = [&config](const char* name) { return config.find(name).value_or(Setting{}).value; };
+  const auto configured = [&config](const char* name) {
+    return find(config, name).value_or(Setting{}).value;
+  };
   settings.s3_configured.values = {configured("endpoint_url"), configured("region"), configured("profile"),
                                    configured("ca_bundle"), configured("addressing_style")};
-  settings.s3_configured.file = config.path();
+  settings.s3_configured.file = config.path;
   if (flags.no_sign_request) settings.sign = store::SignRequests::no;
   settings.cache = resolve_cache(flags, config);
   settings.color = when_of(choose(flags.color, "--color", "RUNCTL_COLOR", config, "color", "auto"));

@@ -14,7 +14,15 @@ namespace runctl::cmd {
 
 enum class When { automatic, always, never };
 
-// The global flags as they were given.
+class Metrics;
+
+// The config file: one JSON object of strings.
+struct Config {
+  std::string path;  // empty where nothing says where it could be
+  std::map<std::string, std::string> values;
+};
+
+// The global flags as they were given, and what goes with them to every command.
 struct GlobalFlags {
   std::optional<std::string> store;
   std::optional<std::string> index;
@@ -34,6 +42,10 @@ struct GlobalFlags {
   bool json = false;
   bool quiet = false;
   bool verbose = false;
+  std::optional<std::string> metrics_file;
+
+  Config configured;
+  Metrics* metrics = nullptr;  // never null once a command runs: what it did is told here
 };
 
 // A value and where it came from, for a person.
@@ -64,8 +76,14 @@ struct Settings {
   bool verbose = false;
 };
 
-// Reads the environment and the config file. Throws base::Error(usage) naming the setting and the place.
+// Reads the config file, which may be a pipe: once. Throws base::Error(usage), as the two below.
+Config read_config(const GlobalFlags& flags);
+
+// What the flags, the environment and the config file say. An error names the setting and the place.
 Settings resolve(const GlobalFlags& flags);
+
+// Where the metrics go; an empty value: nowhere. Needs none of the other settings.
+Setting metrics_file(const GlobalFlags& flags);
 
 // Whether the environment names a directory for what programs remember.
 bool has_state_directory();

@@ -12,6 +12,7 @@
 namespace runctl::cmd {
 
 flow::SyncReport sync_index(Session& session, index::Index& index, const flow::SyncScope& scope) {
+  const Metrics::Phase phase(session.metrics(), "sync");
   const std::int64_t started = now_microseconds();
   ProgressLine progress(session.settings().progress, session.settings().quiet);
   flow::SyncReport report =

@@ -74,6 +74,7 @@ class VerifyCommand {
         progress_(session_.settings().progress, session_.settings().quiet) {}
 
   int run() {
+    const Metrics::Phase phase(session_.metrics(), "verify");
     const auto started = std::chrono::steady_clock::now();
     std::optional<index::Index> index =
         options_.flow.repair ? session_.index_for_writing() : session_.index_for_reading();

@@ -21,7 +21,8 @@ _runctl() {
   COMPREPLY=()
 
   local global="--help --store --index --config --endpoint-url --region --profile --addressing-style --ca-bundle
-                --no-sign-request --cache-dir --cache-size --cache-max-age --no-cache --json --quiet --verbose --color --progress --version"
+                --no-sign-request --cache-dir --cache-size --cache-max-age --no-cache --json --quiet --verbose --color --progress
+                --metrics-file --version"
   case $before in
     --color | --progress) _runctl_words "auto always never" "$current"; return ;;
     --addressing-style) _runctl_words "auto path virtual" "$current"; return ;;
@@ -32,7 +33,8 @@ _runctl() {
       else _runctl_words "table ndjson csv ids" "$current"; fi
       return ;;
     --store | --cache-dir) _runctl_files -d "$current"; return ;;
-    --index | --config | --ca-bundle | --rejects | --output | --input | --save | --compare | --budget | --html | --show | --generate) _runctl_files -f "$current"; return ;;
+    --index | --config | --ca-bundle | --rejects | --output | --input | --save | --compare | --budget | --html | --show | --generate | \
+      --metrics-file) _runctl_files -f "$current"; return ;;
     --endpoint-url | --region | --profile | --since | --expect-count | --batch-bytes | --flush-interval | --spool-max | --max-run-bytes | \
       --level | --jobs | --metadata-entries | --field | --trace | --trace-id | --name | --name-contains | --name-prefix | \
       --run-type | --tag | --metadata | --until | --min-latency | --max-latency | --limit | --after | \
@@ -46,7 +48,7 @@ _runctl() {
     word=${COMP_WORDS[i]}
     case $word in
       --store | --index | --config | --endpoint-url | --region | --profile | --addressing-style | --ca-bundle | \
-        --cache-dir | --cache-size | --cache-max-age | --color | --progress)
+        --cache-dir | --cache-size | --cache-max-age | --color | --progress | --metrics-file)
         if [[ ${COMP_WORDS[i+1]} == "=" ]]; then ((i += 2)); else ((i += 1)); fi ;;
       -*) ;;
       *)

@@ -22,6 +22,7 @@ complete -c runctl -s q -l quiet -d 'Print errors only'
 complete -c runctl -s v -l verbose -d 'Tell more on standard error'
 complete -c runctl -l color -x -a 'auto always never' -d 'Whether to use colour'
 complete -c runctl -l progress -x -a 'auto always never' -d 'Whether to show progress'
+complete -c runctl -l metrics-file -r -F -d 'Write metrics for Prometheus here at the end'
 complete -c runctl -l version -d 'Print the version'
 
 # Its commands

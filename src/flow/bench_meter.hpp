@@ -18,7 +18,7 @@ bool forget_peak_memory();
 // The largest since, or since the process began, in bytes; 0 where the kernel does not say.
 std::uint64_t peak_memory();
 
-// What the store was asked for from `before` to `after`.
+// What the store was asked for from `before` to `after`, in all.
 store::Traffic traffic_between(const store::Traffic& before, const store::Traffic& after);
 
 // One step, over all repetitions.

@@ -230,9 +230,11 @@ void Committer::note_delivered_elsewhere() {
 void Committer::complete(IngestReport& report) const {
   const std::uint64_t read = report.read;
   const std::uint64_t rejected = report.rejected;
+  const std::uint64_t bytes_in = report.bytes_in;
   report = done_;
   report.read = read;
   report.rejected = rejected;
+  report.bytes_in = bytes_in;
   for (const auto& [path, runs] : set_aside_) report.spooled += runs;
   report.spooled_batches = set_aside_.size();
   // Others may have stored the same runs while this went on.

@@ -85,13 +85,15 @@ class Committer {
   // Whether the store has failed, and has not answered since.
   [[nodiscard]] bool store_is_down() const { return waits_; }
 
-  // Fills in what the committer knows; after finish().
+  // Waits until what was shipped is stored, or cannot be.
+  void stop();
+
+  // Fills in what the committer knows; after finish() or stop().
   void complete(IngestReport& report) const;
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  void stop();
   [[nodiscard]] bool is_ending();
   void wait_for_retry();
   void work();

@@ -79,6 +79,22 @@ class Pipeline {
         committer_(store, open_index, options, events, keeps_, [this] { cancel_input(); }) {}
 
   IngestReport run(std::vector<Input> inputs) {
+    try {
+      read(std::move(inputs));
+      committer_.finish();
+    } catch (...) {
+      committer_.stop();
+      committer_.complete(report_);
+      report_.duplicate = 0;  // it would be all of which nothing is known
+      if (events_.failed) events_.failed(report_);
+      throw;
+    }
+    committer_.complete(report_);
+    return report_;
+  }
+
+ private:
+  void read(std::vector<Input> inputs) {
     const auto linger = std::min(options_.flush_interval, k_linger);
     BlockSource source(std::move(inputs),
                        {options_.records, options_.max_run_bytes, options_.jobs + 2, linger}, pool_);
@@ -98,6 +114,7 @@ class Pipeline {
       const run::Block& block = *parsed->block;
       nothing_in_input = nothing_in_input && block.records.empty() && block.rejects.empty();
       const bool go_on = take(*parsed);
+      report_.bytes_in = source.text_bytes();
       if (events_.progress) events_.progress({source.file_bytes(), source.text_bytes(), report_.read});
       if (!go_on) break;
       reach(parsed->place);
@@ -107,14 +124,10 @@ class Pipeline {
       nothing_in_input = true;
     }
     if (source.ended()) committer_.end();
-    ship();
-    committer_.finish();
-    committer_.complete(report_);
     report_.bytes_in = source.text_bytes();
-    return report_;
+    ship();
   }
 
- private:
   // The time in which a failing committer may end the reading: a producer that is still writing must not keep
   // the program from telling that the store is gone.
   class InputScope {

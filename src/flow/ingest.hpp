@@ -84,6 +84,9 @@ struct IngestEvents {
   // The ingest goes on, but somebody should know.
   std::function<void(const std::string&)> trouble;
   std::function<void(const Progress&)> progress;
+  // The ingest fails, and this came of the records until then. Those of which it says nothing are neither
+  // stored nor in the spool, or were stored before.
+  std::function<void(const IngestReport&)> failed;
   // An input in which there was nothing.
   std::function<void(std::size_t input)> empty_input;
 };

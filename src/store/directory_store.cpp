@@ -50,7 +50,7 @@ class DirectoryStore final : public ObjectStore {
                 const base::Sha256Digest& /*digest*/) override {
     std::uint64_t size = 0;
     for (const std::string_view part : parts) size += part.size();
-    ++requests_;
+    ++puts_;
     const auto there = head(key);
     if (there && there->size == size) {
       // Its writer may have been killed before it came to this.
@@ -77,7 +77,7 @@ class DirectoryStore final : public ObjectStore {
         file = open(ranges[i].key);
         open_key = &ranges[i].key;
       }
-      ++requests_;
+      ++gets_;
       sink(i, read_range(file.get(), ranges[i]));
       read_ += ranges[i].length;
     }
@@ -133,7 +133,12 @@ class DirectoryStore final : public ObjectStore {
   // An AtomicFile stamps its files to the nanosecond.
   [[nodiscard]] std::chrono::milliseconds time_step() const override { return std::chrono::milliseconds(0); }
 
-  [[nodiscard]] Traffic traffic() const override { return {requests_, read_, written_, 0}; }
+  [[nodiscard]] Traffic traffic() const override {
+    Traffic out{gets_ + puts_, read_, written_, 0, {}};
+    if (gets_ > 0) out.by_kind[{"get", 0}] = gets_;
+    if (puts_ > 0) out.by_kind[{"put", 0}] = puts_;
+    return out;
+  }
 
  private:
   void require_root() const {
@@ -197,7 +202,7 @@ class DirectoryStore final : public ObjectStore {
   }
 
   std::string root_;
-  std::atomic<std::uint64_t> requests_{0}, read_{0}, written_{0};
+  std::atomic<std::uint64_t> gets_{0}, puts_{0}, read_{0}, written_{0};
 };
 
 }  // namespace

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <chrono>
+#include <compare>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -34,12 +36,20 @@ struct PutResult {
   bool created = false;  // false: an object of that key was there before and was left as it is
 };
 
+// What requests are counted by.
+struct RequestKind {
+  std::string_view kind;  // a literal: get, put, head, list, post or delete
+  int status = 0;         // that of HTTP; 0 where no whole answer came, and for a directory
+  friend auto operator<=>(const RequestKind&, const RequestKind&) = default;
+};
+
 // What the store was asked for since it was opened; filled by every implementation.
 struct Traffic {
   std::uint64_t requests = 0;  // requests sent (S3) or files opened (directory), retries included
   std::uint64_t bytes_read = 0;
   std::uint64_t bytes_written = 0;
   std::uint64_t retries = 0;
+  std::map<RequestKind, std::uint64_t> by_kind{};  // the requests; empty where they are not told apart
 };
 
 // All calls may be made from several threads at once. Failures are thrown as base::Error: remote or io

@@ -23,6 +23,14 @@ bool is_expired(const ServiceError& error) {
          error.code == "TokenRefreshRequired" || error.code == "InvalidToken";
 }
 
+// Uploads are begun and ended with POST; their parts are put.
+std::string_view kind_of(const S3Call& call) {
+  if (call.method == "GET") return call.key.empty() ? "list" : "get";
+  if (call.method == "HEAD") return "head";
+  if (call.method == "PUT") return "put";
+  return call.method == "DELETE" ? "delete" : "post";
+}
+
 bool contradicts_root(const S3Call& call, const http::Response& response) {
   if (call.xml_root.empty() || response.status != 200) return false;
   const auto root = parse_xml(response.body);
@@ -217,14 +225,14 @@ void S3Exchange::note(const std::string& line) const {
 }
 
 void S3Exchange::count(const S3Call& call, const http::Response& response) {
-  ++requests_;
   bytes_read_ += response.body.size();
   for (const std::string_view part : call.body) bytes_written_ += part.size();
   const auto header = http::find_header(response.headers, "date");
-  if (const auto date = header ? http::parse_http_date(*header) : std::nullopt) {
-    const std::lock_guard lock(mutex_);
-    clock_offset_ = *date - options_.now();
-  }
+  const auto date = header ? http::parse_http_date(*header) : std::nullopt;
+  const bool answered = response.failure == http::Failure::none;
+  const std::lock_guard lock(mutex_);
+  ++requests_[{kind_of(call), answered ? response.status : 0}];
+  if (date) clock_offset_ = *date - options_.now();
 }
 
 double S3Exchange::chance() {
@@ -232,7 +240,12 @@ double S3Exchange::chance() {
   return std::uniform_real_distribution<double>(0, 1)(random_);
 }
 
-Traffic S3Exchange::traffic() const { return {requests_, bytes_read_, bytes_written_, retries_}; }
+Traffic S3Exchange::traffic() const {
+  const std::lock_guard lock(mutex_);
+  Traffic out{0, bytes_read_, bytes_written_, retries_, requests_};
+  for (const auto& [kind, count] : requests_) out.requests += count;
+  return out;
+}
 
 std::optional<std::int64_t> S3Exchange::clock_offset() const {
   const std::lock_guard lock(mutex_);

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -95,13 +96,13 @@ class S3Exchange {
   S3Endpoint endpoint_;
   http::Client& client_;
 
-  mutable std::mutex mutex_;  // guards the three below
+  mutable std::mutex mutex_;  // guards the four below
   std::string region_;
   std::optional<std::int64_t> clock_offset_;
   std::minstd_rand random_;
+  std::map<RequestKind, std::uint64_t> requests_;
 
   std::atomic<std::int64_t> signing_offset_ = 0;  // added to our clock, once a server said that it is wrong
-  std::atomic<std::uint64_t> requests_ = 0;
   std::atomic<std::uint64_t> bytes_read_ = 0;
   std::atomic<std::uint64_t> bytes_written_ = 0;
   std::atomic<std::uint64_t> retries_ = 0;

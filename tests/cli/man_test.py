@@ -332,7 +332,7 @@ class Completions(ManTest):
         (self.dir / "some_directory").mkdir()
         both = ["some.ndjson", "some_directory"]
         self.assertEqual(sorted(self.complete("ingest", "some")), both)
-        for flag in ("--rejects", "--index", "--config", "--ca-bundle"):
+        for flag in ("--rejects", "--index", "--config", "--ca-bundle", "--metrics-file"):
             self.assertEqual(sorted(self.complete("ingest", flag, "some")), both, flag)
         self.assertEqual(sorted(self.complete("get", "--output", "some")), both)
         for flag in ("--store", "--cache-dir"):

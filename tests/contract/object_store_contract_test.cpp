@@ -289,6 +289,15 @@ TEST_CASE("traffic is counted") {
     CHECK(after.bytes_read == before.bytes_read + 3);
     CHECK(before.bytes_written >= 10);
     CHECK(after.retries == 0);
+    std::uint64_t sum = 0;
+    for (const auto& [kind, count] : after.by_kind) sum += count;
+    CHECK(sum == after.requests);
+    const auto reads = [](const store::Traffic& traffic) {
+      std::uint64_t count = 0;
+      for (const auto& [kind, times] : traffic.by_kind) count += kind.kind == "get" ? times : 0;
+      return count;
+    };
+    CHECK(reads(after) == reads(before) + 1);
   });
 }
 
