@@ -1,10 +1,12 @@
 #include "flow/ingest.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
-#include <deque>
+#include <limits>
 #include <mutex>
 #include <unordered_set>
+#include <utility>
 
 #include "base/error.hpp"
 #include "base/thread_pool.hpp"
@@ -26,36 +28,60 @@ struct Print {
   std::uint64_t fingerprint = 0;
   friend bool operator==(const Print&, const Print&) = default;
 };
-struct PrintHash {
-  std::size_t operator()(const Print& print) const {
-    return std::hash<run::Id>{}(print.id) ^ print.fingerprint;
-  }
-};
-using Prints = std::unordered_set<Print, PrintHash>;
 
 // The runs that are in this ingest's batches but not yet in the index.
 class InFlight {
  public:
   [[nodiscard]] bool contains(const Print& print) const {
-    return open_.contains(print) ||
-           std::any_of(shipped_.begin(), shipped_.end(),
-                       [&print](const Prints& prints) { return prints.contains(print); });
+    if (slots_.empty()) return false;
+    for (std::size_t at = place_of(print); slots_[at].shipment != k_free; at = next(at)) {
+      if (slots_[at].print == print && slots_[at].shipment >= forgotten_) return true;
+    }
+    return false;
   }
   // Of the batch that is being filled.
-  void insert(const Print& print) { open_.insert(print); }
-  void ship() {
-    shipped_.push_back(std::move(open_));
-    open_.clear();
+  void insert(const Print& print) {
+    if (4 * used_ >= 3 * slots_.size()) make_room();
+    put({print, shipment_});
   }
+  void ship() { ++shipment_; }
   // Forgets batches that the index knows by now.
-  void forget(std::uint64_t committed) {
-    for (; forgotten_ < committed; ++forgotten_) shipped_.pop_front();
-  }
+  void forget(std::uint64_t committed) { forgotten_ = committed; }
 
  private:
-  Prints open_;
-  std::deque<Prints> shipped_;
-  std::uint64_t forgotten_ = 0;
+  static constexpr std::uint64_t k_free = std::numeric_limits<std::uint64_t>::max();
+  struct Slot {
+    Print print;
+    std::uint64_t shipment = k_free;
+  };
+
+  [[nodiscard]] std::size_t place_of(const Print& print) const {
+    return print.fingerprint & (slots_.size() - 1);
+  }
+  [[nodiscard]] std::size_t next(std::size_t at) const { return (at + 1) & (slots_.size() - 1); }
+
+  void put(const Slot& slot) {
+    std::size_t at = place_of(slot.print);
+    while (slots_[at].shipment != k_free) at = next(at);
+    slots_[at] = slot;
+    ++used_;
+  }
+
+  // What is forgotten keeps its slot until here.
+  void make_room() {
+    std::vector<Slot> old = std::exchange(slots_, {});
+    std::erase_if(old,
+                  [this](const Slot& slot) { return slot.shipment == k_free || slot.shipment < forgotten_; });
+    constexpr std::size_t k_least = 1024;
+    slots_.resize(std::max(k_least, std::bit_ceil(2 * old.size())));
+    used_ = 0;
+    for (const Slot& slot : old) put(slot);
+  }
+
+  std::vector<Slot> slots_;  // open addressing; at most three of four are used
+  std::size_t used_ = 0;
+  std::uint64_t shipment_ = 0;   // that is being filled
+  std::uint64_t forgotten_ = 0;  // those before it
 };
 
 class Pipeline {
