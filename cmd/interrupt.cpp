@@ -47,7 +47,10 @@ void on_signal(int signal) {
     errno = saved;
     return;
   }
-  if (received != 0 && (first_at == 0 || now() < first_at + Clock::duration(k_same_wish).count())) return;
+  if (received != 0 && (first_at == 0 || now() < first_at + Clock::duration(k_same_wish).count())) {
+    errno = saved;
+    return;
+  }
   for (const auto& file : files) {
     if (const char* const path = file) ::unlink(path);
   }

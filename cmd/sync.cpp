@@ -19,8 +19,8 @@ flow::SyncReport sync_index(Session& session, index::Index& index, const flow::S
       flow::sync(session.store(), index, scope, [&progress](std::uint64_t done, std::uint64_t all) {
         if (Interruption::signal() != 0) {
           throw base::Error(base::ErrorKind::interrupted,
-                            fmt::format("interrupted: {} of {} new batches are in the index; run the same "
-                                        "command again to go on",
+                            fmt::format("interrupted: {} of {} new batches were read; run the same command "
+                                        "again to go on",
                                         done, all));
         }
         progress.update(done, all, fmt::format("{} of {} new batches", human_count(done), human_count(all)));

@@ -17,8 +17,9 @@ namespace {
 constexpr std::uint64_t k_frame_stored_target = 64U << 10;
 constexpr std::uint64_t k_frame_raw_min = 64U << 10;
 constexpr std::uint64_t k_frame_raw_max = 1U << 20;
-// Batches of tiny runs end here: what is kept of a run outside of its frame takes memory too.
-constexpr std::size_t k_runs_max = 1U << 16;
+// Batches of tiny runs end here: what is kept of a run outside of its frame takes memory too, and several
+// batches are under way at once.
+constexpr std::size_t k_runs_max = 3U << 14;
 // A seek table of so many entries is half of what a reader fetches first.
 constexpr std::size_t k_frames_max = 1U << 13;
 // Until the first ratios are known.

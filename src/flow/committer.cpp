@@ -31,10 +31,12 @@ std::size_t Delivery::deliver(const std::string& key, std::span<const std::strin
   return put.created ? added.value_or(table.size()) : 0;
 }
 
-bool Delivery::drain(const Spool& spool, const Delivered& delivered, const Broken& broken) {
+bool Delivery::drain(const Spool& spool, const Delivered& delivered, const Broken& broken,
+                     const std::stop_token& stop) {
   const auto lock = spool.lock();
   if (!lock) return spool.waiting().empty();
   for (const SpooledBatch& batch : spool.waiting()) {
+    if (stop.stop_requested()) return false;
     SpooledContent content;
     try {
       content = read_spooled(batch);
@@ -57,9 +59,12 @@ Committer::Committer(store::ObjectStore& store, const OpenIndex& open_index, con
   if (!options.dry_run) {
     index_ = open_index();
     delivery_.emplace(store, *index_, options.clock);
-    if (options.spool != nullptr) deliver_waiting();
   }
-  if (options.jobs > 0) thread_ = std::thread([this] { work(); });
+}
+
+void Committer::start() {
+  if (delivery_ && options_.spool != nullptr) deliver_waiting();
+  if (options_.jobs > 0) thread_ = std::thread([this] { work(); });
 }
 
 void Committer::end() {
@@ -187,8 +192,9 @@ bool Committer::deliver_waiting() {
           if (ours) done_.bytes_stored += batch.size;
         },
         [this](const SpooledBatch& batch, const std::string& why) {
-          if (broken_.emplace(batch.path, why).second && events_.trouble) events_.trouble(why);
-        });
+          if (broken_.insert(batch.path).second && events_.trouble) events_.trouble(why);
+        },
+        options_.stop);
   } catch (const Error& error) {
     if (!keep_) throw;
     failed(error);

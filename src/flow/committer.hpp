@@ -11,10 +11,12 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -41,10 +43,11 @@ class Delivery {
 
   using Delivered = std::function<void(const SpooledBatch& batch, std::size_t added)>;
   using Broken = std::function<void(const SpooledBatch& batch, const std::string& why)>;
-  // Everything that waits in the spool, oldest first; a file that is broken stays where it is. False where
-  // another process is at it. Throws where the store or the index fails; what is not delivered goes on
-  // waiting.
-  bool drain(const Spool& spool, const Delivered& delivered, const Broken& broken);
+  // Everything that waits in the spool, oldest first, until `stop`; a file that is broken stays where it is.
+  // False where not all was delivered, or another process is at it. Throws where the store or the index
+  // fails; what is not delivered goes on waiting.
+  bool drain(const Spool& spool, const Delivered& delivered, const Broken& broken,
+             const std::stop_token& stop);
 
  private:
   store::ObjectStore& store_;
@@ -61,13 +64,16 @@ struct Shipment {
 
 class Committer {
  public:
-  // With `keep`, batches that cannot be stored wait in the spool. What waits there from before is delivered
-  // first; without `keep`, that throws where it fails. `stop_reading` is called when no more shall be read.
+  // With `keep`, batches that cannot be stored wait in the spool. `stop_reading` is called when no more shall
+  // be read.
   Committer(store::ObjectStore& store, const OpenIndex& open_index, const IngestOptions& options,
             const IngestEvents& events, bool keep, std::function<void()> stop_reading);
   ~Committer() { stop(); }
   Committer(const Committer&) = delete;
   Committer& operator=(const Committer&) = delete;
+
+  // Delivers what waits in the spool from before; without `keep`, throws where that fails. Call once, first.
+  void start();
 
   // False where the committer has failed; finish() then throws why.
   bool ship(Shipment shipment) {
@@ -119,7 +125,7 @@ class Committer {
   bool told_down_ = false;
   bool told_full_ = false;
   std::unordered_map<std::string, std::uint64_t> set_aside_;  // runs of our files in the spool, by path
-  std::unordered_map<std::string, std::string> broken_;       // files in the spool, and why
+  std::unordered_set<std::string> broken_;                    // files in the spool, that were told
 
   std::mutex mutex_;
   std::condition_variable ended_;

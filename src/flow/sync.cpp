@@ -63,12 +63,14 @@ class FooterSource {
 
   // The next batch that can be read; false at the end.
   bool next(index::BatchInfo& batch, run::Table& table) {
-    while (done_ < objects_.size()) {
+    while (true) {
+      // Those that were given out before are recorded by now.
+      if (progress_ && done_ > 0) progress_(done_, objects_.size());
+      if (done_ == objects_.size()) return false;
       if (done_ == window_begin_ + window_.size()) read_window();
       const store::ObjectInfo& object = objects_[done_];
       Entry& entry = window_[done_ - window_begin_];
       ++done_;
-      if (progress_) progress_(done_, objects_.size());
       if (!entry.failure.empty()) {
         report_.broken.push_back(object.key + ": " + entry.failure);
         continue;
@@ -77,7 +79,6 @@ class FooterSource {
       table = entry.reader.take();
       return true;
     }
-    return false;
   }
 
  private:

@@ -364,16 +364,15 @@ void Postings::load_filters() {
 void Postings::find_many(const std::vector<Posting>& wanted, const VisitOf& visit) {
   load_filters();
   for (const auto& [number, filter] : filters_) {
-    bool in_hand = false;  // a block of this segment
+    block_.clear();  // a block of this segment from here on
     for (const Posting& ask : wanted) {
       if (ask.key < filter.least || ask.key > filter.greatest || !may_contain(filter.bits, ask.key)) continue;
       const Visit found = [&visit, &ask](std::uint32_t row) { visit(ask.row, row); };
       // What lies inside a block lies in no other.
-      if (in_hand && block_.front().key < ask.key && ask.key < block_.back().key)
+      if (!block_.empty() && block_.front().key < ask.key && ask.key < block_.back().key)
         visit_in_block(ask.key, found);
       else
         find_in(filter.segment, ask.key, found);
-      in_hand = !block_.empty();
     }
   }
 }

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <ctime>
-#include <memory>
 #include <optional>
 
 #include "base/bytes.hpp"
@@ -130,14 +129,11 @@ std::string read_tags(std::string_view array, Arena& arena) {
 
 std::string_view TextBlocks::add(std::string_view text) {
   constexpr std::size_t k_block = 64U << 10;
-  if (left_ < text.size()) {
-    left_ = std::max(text.size(), k_block);
-    free_ = blocks_.emplace_back(std::make_unique_for_overwrite<char[]>(left_)).get();
-  }
-  char* const begin = free_;
-  free_ = std::copy(text.begin(), text.end(), begin);
-  left_ -= text.size();
-  return {begin, text.size()};
+  if (blocks_.empty() || blocks_.back().capacity() - blocks_.back().size() < text.size())
+    blocks_.emplace_back().reserve(std::max(text.size(), k_block));
+  std::string& block = blocks_.back();
+  block += text;
+  return std::string_view(block).substr(block.size() - text.size());
 }
 
 // The metadata that LangSmith keeps in "extra".

@@ -4,7 +4,6 @@
 #include <array>
 #include <cstdint>
 #include <deque>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,9 +40,7 @@ class TextBlocks {
   std::string_view add(std::string_view text);
 
  private:
-  std::vector<std::unique_ptr<char[]>> blocks_;
-  char* free_ = nullptr;  // in the last block
-  std::size_t left_ = 0;  // bytes there
+  std::vector<std::string> blocks_;  // none of which grows beyond what it has reserved
 };
 
 // Owns what records cannot borrow from the text they were read from.

@@ -28,7 +28,7 @@ void TextTable::grow() {
 
 std::uint32_t TextTable::number_of(std::string_view text) {
   if (text.empty()) return 0;
-  if (2 * ends_.size() > slots_.size()) grow();
+  if (2 * (size() + 1) > slots_.size()) grow();
   const auto hash = static_cast<std::uint32_t>(base::xxh3_64(text));
   Slot& slot = slot_of(text, hash);
   if (slot.number == 0) {

@@ -20,10 +20,10 @@ class TextTable {
   // Valid until a text is added.
   [[nodiscard]] std::string_view text(std::uint32_t number) const {
     if (number == 0) return {};
-    const std::size_t begin = ends_[number - 1];
-    return std::string_view(bytes_).substr(begin, ends_[number] - begin);
+    const std::size_t begin = number == 1 ? 0 : ends_[number - 2];
+    return std::string_view(bytes_).substr(begin, ends_[number - 1] - begin);
   }
-  [[nodiscard]] std::size_t size() const { return ends_.size() - 1; }
+  [[nodiscard]] std::size_t size() const { return ends_.size(); }
   // The sum of the texts' sizes.
   [[nodiscard]] std::size_t bytes() const { return bytes_.size(); }
 
@@ -36,9 +36,9 @@ class TextTable {
   Slot& slot_of(std::string_view text, std::uint32_t hash);
   void grow();
 
-  std::string bytes_;                    // the texts, one behind the other
-  std::vector<std::size_t> ends_ = {0};  // of each in bytes_
-  std::vector<Slot> slots_;              // open addressing; at most half are used
+  std::string bytes_;              // the texts, one behind the other
+  std::vector<std::size_t> ends_;  // of each in bytes_
+  std::vector<Slot> slots_;        // open addressing; at most half are used
 };
 
 // What a table keeps of one run is bounded: texts are cut behind this many bytes, and further tags are left

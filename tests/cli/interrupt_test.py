@@ -173,6 +173,9 @@ class Ingest(InterruptTest):
         child.stdin.close()
         self.assertEqual(child.wait(self.timeout), 128 + signal.SIGINT, err)
         self.assertRegex(err, rb"\Arunctl: interrupted: .* to go on\n\Z")
+        read = re.search(rb"interrupted: (\d+) of 300 new batches", err)
+        if read:  # else the signal came later
+            self.assertEqual(json.loads(self.runctl("index", "status", "--json").out)["batches"], int(read[1]))
         self.runctl("ingest", "-q", "-", stdin=joined(runs.values()))
         self.check_all(runs)
 

@@ -240,7 +240,7 @@ class Spool(harness.CliTest):
         self.runctl("verify", "--read-data", "-q")
 
     def test_what_makes_no_sense(self):
-        for arguments in (["--drain", "file"], ["--drain", "-"], ["--spool-max", "lots"]):
+        for arguments in (["--drain", "file"], ["--drain", "-"], ["--drain", "--dry-run"], ["--spool-max", "lots"]):
             self.runctl("ingest", *arguments, status=harness.USAGE)
 
 

@@ -134,6 +134,22 @@ TEST_CASE("a batch says of its runs what was said in them") {
   CHECK(table.texts.text(table.names[1]) == "step 1");
 }
 
+TEST_CASE("texts are numbered in the order of their first use, however many there are") {
+  run::TextTable table;
+  CHECK(table.number_of("") == 0);
+  for (const int round : {1, 2}) {
+    for (std::uint32_t i = 1; i <= 5000; ++i) {
+      const std::string text = std::to_string(i % 3 == 0 ? i : 100'000'000 + i);
+      CHECK_MESSAGE(table.number_of(text) == i, round);
+      CHECK(table.text(i) == text);
+    }
+  }
+  CHECK(table.size() == 5000);
+  CHECK(table.text(0).empty());
+  const run::TextTable taken = std::move(table);
+  CHECK(taken.text(5000) == "100005000");
+}
+
 TEST_CASE("a batch of any size is indexed by at most two reads") {
   for (const std::size_t count : {1U, 50U, 3000U, 12000U}) {
     int reads = 0;
