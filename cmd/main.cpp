@@ -114,6 +114,13 @@ int run_command(Program& program) {
   GlobalFlags& globals = program.globals;
   globals.configured = read_config(globals);
   const Setting file = metrics_file(globals);
+  if (!file.value.empty()) {
+    try {
+      Metrics::require_own(file.value);
+    } catch (const base::Error& error) {
+      throw base::Error(error.kind(), file.source + ": " + error.what());
+    }
+  }
   Metrics metrics(command_of(program.app));
   globals.metrics = &metrics;
   const int status = guarded(program.run);

@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <chrono>
+#include <cmath>
 #include <filesystem>
 #include <optional>
 
@@ -17,7 +18,12 @@ namespace runctl::cmd {
 
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr std::size_t k_max_file = 1U << 20;
+constexpr std::string_view k_head = "# HELP runctl_";  // of every file that text() makes
+
+constexpr const char* k_requests = "runctl_store_requests_total";
 
 // The textfile collector wants one help text for each name, over all files: they depend on nothing.
 struct Family {
@@ -37,7 +43,7 @@ constexpr Family k_counters[] = {
     {Count::input_bytes, "runctl_input_bytes_total", "Bytes of text that ingest read, decompressed."},
     {Count::stored_bytes, "runctl_stored_bytes_total", "Bytes of the batches that ingest stored."},
     {Count::output_bytes, "runctl_output_bytes_total", "Bytes that get or search printed."},
-    {Count::requests, "runctl_store_requests_total",
+    {Count::requests, k_requests,
      "Requests to the store, those sent again included, by kind and HTTP status."},
     {Count::retries, "runctl_store_retries_total", "Requests to the store that were sent again."},
     {Count::store_read_bytes, "runctl_store_read_bytes_total", "Bytes read from the store."},
@@ -80,6 +86,26 @@ bool skip_label(std::string_view& text, std::string_view name) {
   return false;
 }
 
+bool skip_text(std::string_view& text, std::string_view start) {
+  if (!text.starts_with(start)) return false;
+  text.remove_prefix(start.size());
+  return true;
+}
+
+bool skip_some_of(std::string_view& text, std::string_view characters) {
+  const std::size_t length = std::min(text.find_first_not_of(characters), text.size());
+  text.remove_prefix(length);
+  return length > 0;
+}
+
+// Whether text() writes a sample of this name with such labels behind those of the command and the file.
+bool is_own(std::string_view name, std::string_view labels) {
+  if (name != k_requests) return labels.empty();
+  return skip_text(labels, ",kind=\"") && skip_some_of(labels, "abcdefghijklmnopqrstuvwxyz") &&
+         skip_text(labels, "\",status=\"") &&
+         (skip_text(labels, "none") || skip_some_of(labels, "0123456789")) && labels == "\"";
+}
+
 template <typename Number>
 std::optional<Number> number_of(std::string_view text) {
   Number number = 0;
@@ -107,8 +133,9 @@ Samples samples_of(std::string_view text, const std::string& command) {
     std::string_view labels = line.substr(brace + 1, end - brace - 1);
     if (!labels.starts_with(own)) continue;
     labels.remove_prefix(own.size());
-    if (!skip_label(labels, "file")) continue;
-    samples[std::string(line.substr(0, brace))][std::string(labels)] = line.substr(end + 2);
+    const std::string_view name = line.substr(0, brace);
+    if (!skip_label(labels, "file") || !is_own(name, labels)) continue;
+    samples[std::string(name)][std::string(labels)] = line.substr(end + 2);
   }
   return samples;
 }
@@ -137,6 +164,20 @@ class Writer {
   const char* name_ = "";
   std::string text_;
 };
+
+constexpr const char* k_foreign = ": is not a file of metrics that runctl wrote; name another";
+
+// What the file holds, nothing where there is none; absent where it is not for us to replace.
+std::optional<std::string> own_text(const std::string& path) {
+  std::error_code failure;
+  const fs::file_status there = fs::status(path, failure);
+  if (!failure && fs::exists(there) &&
+      (!fs::is_regular_file(there) || fs::file_size(path, failure) > k_max_file))
+    return std::nullopt;
+  std::string text = base::read_file(path, k_max_file).value_or("");
+  if (!text.empty() && !text.starts_with(k_head)) return std::nullopt;
+  return text;
+}
 
 }  // namespace
 
@@ -195,7 +236,8 @@ std::string Metrics::text(const std::string& name, int status, std::string_view 
   out.gauge("runctl_last_run_timestamp_seconds", "When the last run ended, since 1970.", now);
   std::string success = "0";
   for (const auto& [labels, value] : samples_before(k_last_success)) {
-    if (number_of<double>(value)) success = value;
+    const double time = number_of<double>(value).value_or(0);
+    if (time > 0 && std::isfinite(time)) success = fmt::format("{:.3f}", time);
   }
   out.gauge(k_last_success, "When a run last ended with exit status 0, since 1970; 0: none has.",
             status == 0 ? now : success);
@@ -204,20 +246,26 @@ std::string Metrics::text(const std::string& name, int status, std::string_view 
   return out.take();
 }
 
+void Metrics::require_own(const std::string& path) {
+  bool own = true;
+  try {
+    own = own_text(path).has_value();
+  } catch (const base::Error&) {
+    // What cannot be read is not replaced either: write() says why.
+  }
+  if (!own) throw base::Error(base::ErrorKind::usage, path + k_foreign);
+}
+
 void Metrics::write(const std::string& path, int status) const {
-  namespace fs = std::filesystem;
-  std::error_code failure;
-  // A link goes on leading to the file, and a device is no file to be replaced.
-  const fs::file_status there = fs::status(path, failure);
-  if (fs::exists(there) && !fs::is_regular_file(there))
-    throw base::Error(base::ErrorKind::io, path + ": is not a file");
-  const fs::path canonical = fs::weakly_canonical(path, failure);
-  const std::string target = failure ? path : canonical.string();
-  const std::string earlier = base::read_file(target, k_max_file).value_or("");
+  const std::string target = base::replacement_target(path);
+  // The command itself may have made another file of this name.
+  const std::optional<std::string> earlier = own_text(target);
+  if (!earlier) throw base::Error(base::ErrorKind::io, path + k_foreign);
   base::AtomicFile file(target);
   const RemovedOnSignal leftover(file.temporary_path());
-  file.write(text(fs::path(path).filename().string(), status, earlier));
+  file.write(text(fs::path(path).filename().string(), status, *earlier));
   // Whatever the umask: the exporter runs as another user.
+  std::error_code failure;
   fs::permissions(
       file.temporary_path(),
       fs::perms::owner_read | fs::perms::owner_write | fs::perms::group_read | fs::perms::others_read,

@@ -70,7 +70,11 @@ class Metrics {
   // of this command.
   [[nodiscard]] std::string text(const std::string& name, int status, std::string_view earlier) const;
 
-  // Replaces the file, at once, by one that all may read. Throws base::Error.
+  // Throws base::Error(usage) where something other than such a file, or an empty one, is in the way.
+  static void require_own(const std::string& path);
+
+  // Replaces the file, at once, by one that all may read. Throws base::Error, and leaves what is no such
+  // file.
   void write(const std::string& path, int status) const;
 
  private:

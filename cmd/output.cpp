@@ -64,8 +64,7 @@ DataOutput::DataOutput(const std::string& path) {
     if (!device_) base::throw_errno(path + ": cannot be written", errno);
     return;
   }
-  const std::filesystem::path target = std::filesystem::weakly_canonical(path, failure);
-  file_ = std::make_unique<base::AtomicFile>(failure ? path : target.string());
+  file_ = std::make_unique<base::AtomicFile>(base::replacement_target(path));
   leftover_ = std::make_unique<RemovedOnSignal>(file_->temporary_path());
 }
 

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdlib>
+#include <filesystem>
 
 #include <nlohmann/json.hpp>
 
@@ -131,8 +132,12 @@ Config read_config(const GlobalFlags& flags) {
 Setting metrics_file(const GlobalFlags& flags) {
   Setting setting = choose(flags.metrics_file, "--metrics-file", "RUNCTL_METRICS_FILE", flags.configured,
                            "metrics_file", "");
-  // /dev/stdout may lead to a file, which is not to be replaced.
-  const bool device = setting.value.starts_with("/dev/") && !setting.value.starts_with("/dev/shm/");
+  if (setting.value.empty()) return setting;
+  // /dev/stdout or /proc/self/fd/1 may lead to a file, which is not to be replaced.
+  std::error_code failure;
+  const std::string plain = std::filesystem::absolute(setting.value, failure).lexically_normal().string();
+  const bool device =
+      (plain.starts_with("/dev/") && !plain.starts_with("/dev/shm/")) || plain.starts_with("/proc/");
   if (setting.value == "-" || device) {
     throw Error(ErrorKind::usage, fmt::format("{}: \"{}\": must name a file, which is replaced at the end",
                                               setting.source, setting.value));

@@ -60,11 +60,13 @@ class Bench:
             "RCLONE_CONFIG_GATEWAY_ENDPOINT": url, "RCLONE_CONFIG_GATEWAY_ENV_AUTH": "true"}
 
     def stop_gateway(self) -> None:
+        if self.bucket and not self.own_gateway:
+            self.gateway.remove_bucket(self.bucket)
         if self.gateway and self.own_gateway:
             self.gateway.stop()
             for name in VARIABLES:
                 os.environ.pop(name, None)
-        self.gateway = None
+        self.gateway = self.bucket = None
 
     def curl_options(self) -> str:
         """What each request needs; in a file, for arguments can be seen by everyone."""

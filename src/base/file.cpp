@@ -17,6 +17,8 @@ namespace runctl::base {
 
 namespace {
 
+constexpr int k_max_links = 40;  // as for the kernel
+
 std::string parent_of(const std::string& path) {
   const std::string parent = std::filesystem::path(path).parent_path().string();
   return parent.empty() ? "." : parent;
@@ -89,6 +91,17 @@ void make_directories(const std::string& directory) {
   } else if (errno != EEXIST || !std::filesystem::is_directory(directory, failure)) {
     throw_errno(directory + ": cannot be made", errno);
   }
+}
+
+std::string replacement_target(const std::string& path) {
+  std::filesystem::path target(path);
+  for (int links = 0; links < k_max_links; ++links) {
+    std::error_code failure;
+    const std::filesystem::path next = std::filesystem::read_symlink(target, failure);
+    if (failure) return target.string();
+    target = target.parent_path() / next;
+  }
+  throw_errno(path + ": cannot be written", ELOOP);
 }
 
 bool is_temporary_name(const std::string& name) { return name.starts_with('.') && name.ends_with(".tmp"); }

@@ -46,6 +46,9 @@ void make_directories(const std::string& directory);
 // Makes durable which names are in the directory.
 void sync_directory(const std::string& path);
 
+// Where a file of this name is replaced so that a link goes on leading to it, even if nothing is there yet.
+std::string replacement_target(const std::string& path);
+
 // Whether a file of this name is one that an AtomicFile is writing, or was when it was killed.
 bool is_temporary_name(const std::string& name);
 

@@ -230,6 +230,16 @@ class Rejects(BadInputTest):
             self.assertEqual(path.read_bytes(), data)
         self.assertEqual(self.objects(), [])
 
+    def test_a_link_stays(self):
+        """Whether it leads to a file or, as one to a file that is made later, to nothing yet."""
+        (self.dir / "there").mkdir()
+        link, target = self.dir / "link", self.dir / "there" / "real"
+        link.symlink_to("there/real")
+        for bad in (b"{broken", b"{broken too"):
+            self.ingest_bytes(bad + b"\n", "--rejects", link, status=REJECTED)
+            self.assertTrue(link.is_symlink())
+            self.assertEqual(target.read_bytes(), bad + b"\n")
+
     def test_stop_at_the_first(self):
         """--on-error stop: what came before is stored, what comes after is not read."""
         data = joined([GOOD[0], b"{broken", GOOD[1], b"{broken too"])

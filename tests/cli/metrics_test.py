@@ -22,6 +22,8 @@ ARGUMENTS = {"get": ["nothing"], "bench": ["4x1KB", "--repeat", "1"], "cache war
 SUMMARY = {"read": "runs_read", "stored": "runs_stored", "duplicate": "runs_duplicate", "rejected": "runs_rejected",
            "spooled": "runs_spooled", "delivered": "runs_delivered", "batches": "batches_stored",
            "bytes_in": "input_bytes", "bytes_stored": "stored_bytes"}
+HEAD = b"# HELP runctl_runs_read_total Records that ingest read.\n"  # by such a one an own file is known
+FOREIGN = "is not a file of metrics that runctl wrote; name another"
 LAST_SUCCESS = "runctl_last_success_timestamp_seconds"
 
 
@@ -222,14 +224,30 @@ class Ends(MetricsTest):
     def test_settings_that_are_wrong(self):
         self.assertEqual(self.after("get", "a", "--cache-size", "lots", status=USAGE).one("runctl_exit_status"), USAGE)
 
-    def test_foreign_content_is_replaced(self):
-        for content in (b"", b"# only a comment", b"runctl_runs_read_total{command=\"ingest\",file=\"\n", b"} {\n{} \n",
-                        b'runctl_runs_read_total{command="ingest",file="x"} many\n', bytes(range(256)) * 20,
-                        f'{LAST_SUCCESS}{{command="ingest",file="x"}} soon\n'.encode()):
+    def test_an_own_file_that_is_broken(self):
+        """Nothing of it that text() would not have written comes out again."""
+        for content in (b"", HEAD, HEAD + b"runctl_runs_read_total{command=\"ingest\",file=\"\n", HEAD + b"} {\n{} \n",
+                        HEAD + b'runctl_runs_read_total{command="ingest",file="x"} many\n', HEAD + bytes(range(256)) * 20,
+                        HEAD + f'{LAST_SUCCESS}{{command="ingest",file="x"}} soon\n'.encode(),
+                        HEAD + f'{LAST_SUCCESS}{{command="ingest",file="x"}} nan\n'.encode(),
+                        HEAD + b'runctl_runs_read_total{command="ingest",file="x"!!! \xff} 3\n',
+                        HEAD + b'runctl_runs_read_total{command="ingest",file="x",kind="get",status="200"} 3\n'):
             self.file.write_bytes(content)
-            metrics = self.after("ingest", "-", stdin=b"no run\n", status=REJECTED)
-            self.assertEqual(metrics.one("runctl_runs_read_total"), 1, content)
-            self.assertEqual(metrics.one(LAST_SUCCESS), 0, content)
+            for times in (1, 2):
+                metrics = self.after("ingest", "-", stdin=b"no run\n", status=REJECTED)
+                self.assertEqual(metrics.one("runctl_runs_read_total"), times, content)
+                self.assertEqual(metrics.one(LAST_SUCCESS), 0, content)
+
+    def test_requests_of_an_own_file_that_is_broken(self):
+        good = [("get", "200"), ("put", "none")]
+        bad = [',kind="get"', ',kind="get",status="200",more="1"', ',kind="GET",status="200"', ',kind="",status="200"',
+               ',kind="get",status=""', ',kind="get",status="nonesuch"', ',status="200",kind="get"', ""]
+        labels = [f',kind="{kind}",status="{status}"' for kind, status in good]
+        self.file.write_bytes(HEAD + "".join(
+            f'runctl_store_requests_total{{command="index status",file="x"{each}}} 3\n' for each in labels + bad).encode())
+        for _ in range(2):
+            metrics = self.after("index", "status")
+            self.assertEqual(metrics.by("runctl_store_requests_total", "kind", "status"), dict.fromkeys(good, 3))
 
     def test_interrupted(self):
         child = subprocess.Popen([harness.binary(), "--store", self.store, "ingest", "--metrics-file", self.file, "-"],
@@ -281,17 +299,63 @@ class File(MetricsTest):
         self.assert_no_leftover()
         self.assert_no_leftover(there)
 
+    def test_a_link_to_nothing_stays(self):
+        (self.dir / "there").mkdir()
+        self.file.symlink_to("there/next")
+        (self.dir / "there" / "next").symlink_to("real.prom")
+        self.measured("index", "status")
+        self.assertTrue(self.file.is_symlink())
+        self.assertTrue((self.dir / "there" / "next").is_symlink())
+        self.assertEqual(self.metrics(self.dir / "there" / "real.prom").one("runctl_exit_status", file="job.prom"), 0)
+        self.file.unlink()
+        self.file.symlink_to(self.file)
+        result = self.measured("index", "status", status=FAILED)
+        self.assert_message(result, "--metrics-file: ", "Too many levels of symbolic links")
+        self.assertTrue(self.file.is_symlink())
+
+    def test_a_foreign_file_stays(self):
+        """Above all the input, or a store's index."""
+        for data in (joined(make_runs(3).values()), b"\n", b"# only a comment", b"# HELP runctl", b"\0" * 100,
+                     HEAD + b" " * (1 << 20)):
+            path = self.write("in.ndjson", data)
+            (self.dir / "link").unlink(missing_ok=True)
+            (self.dir / "link").symlink_to(path)
+            for name in (path, self.dir / "link"):
+                result = self.runctl("ingest", "--metrics-file", name, path, status=USAGE)
+                self.assert_message(result, "--metrics-file: ", f"{name.name}: {FOREIGN}")
+                self.assertEqual(path.read_bytes(), data)
+            self.assertFalse(self.store.exists(), "nothing was done")
+
+    def test_what_the_command_itself_makes_stays(self):
+        index = self.dir / "index.sqlite"
+        result = self.runctl("ingest", "-q", "--index", index, "--metrics-file", index, "-", stdin=make_run(1),
+                             status=FAILED)
+        self.assert_message(result, "--metrics-file: ", f"index.sqlite: {FOREIGN}")
+        self.assertTrue(index.read_bytes().startswith(b"SQLite format 3\0"))
+        self.runctl("get", "-q", "--index", index, "--output", self.file, "--metrics-file", self.file, run_id(1),
+                    status=FAILED)
+        self.assertEqual(self.file.read_bytes(), make_run(1) + b"\n")
+        self.runctl("get", "-q", "--index", index, "--metrics-file", self.file, run_id(1), status=USAGE)
+
     def test_no_file_to_be_replaced(self):
-        for name in ("-", "/dev/stdout", "/dev/null"):
+        link = self.dir / "link"
+        link.symlink_to("/dev/null")
+        for name in ("-", "/dev/stdout", "/dev/null", "//dev//null", "/proc/self/fd/1", "/tmp/../dev/stdout",
+                     "/dev/shm/../stdout"):
             result = self.runctl("ingest", "--metrics-file", name, "-", stdin=make_run(1), status=USAGE)
             self.assertEqual(result.out, b"")
             self.assert_message(result, "--metrics-file", name)
             self.assertFalse(self.store.exists(), "nothing was done")
         os.mkfifo(self.dir / "pipe")
-        for name in ("pipe", "home"):  # known at the end only
-            result = self.runctl("ingest", "-q", "--metrics-file", self.dir / name, "-", stdin=make_run(1), status=FAILED)
+        for name in ("pipe", "home", "link"):
+            result = self.runctl("ingest", "--metrics-file", self.dir / name, "-", stdin=make_run(1), status=USAGE)
             self.assertEqual(len(result.messages), 1, str(result))
-            self.assert_message(result, "--metrics-file: ", name, "is not a file")
+            self.assert_message(result, "--metrics-file: ", f"{name}: {FOREIGN}")
+            self.assertFalse(self.store.exists(), "nothing was done")
+
+    def test_a_way_by_dev(self):
+        self.runctl("index", "status", "--metrics-file", f"/dev/..{self.file}")
+        self.assertEqual(self.metrics().one("runctl_exit_status"), 0)
 
     def test_it_cannot_be_written(self):
         for arguments, status, otherwise in ((["-"], FAILED, b""), (["-", "--expect-count", "2"], REJECTED, b"--expect-count")):
@@ -314,13 +378,13 @@ class File(MetricsTest):
     def test_a_directory_that_is_closed(self):
         closed = self.dir / "closed"
         closed.mkdir()
-        (closed / "a.prom").write_bytes(b"old\n")
+        (closed / "a.prom").write_bytes(HEAD)
         closed.chmod(0o555)
         result = self.run_as_nobody("--store", "/nowhere", "--index", "/nowhere/index", "index", "status", "-q",
                                     "--metrics-file", closed / "a.prom")
         self.assertEqual(result.status, FAILED, str(result))
         self.assert_message(result, "a.prom: cannot be written: Permission denied")
-        self.assertEqual((closed / "a.prom").read_bytes(), b"old\n")
+        self.assertEqual((closed / "a.prom").read_bytes(), HEAD)
         self.assertEqual([path.name for path in closed.iterdir()], ["a.prom"])
 
     def test_a_reader_never_sees_a_part(self):

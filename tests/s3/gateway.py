@@ -94,6 +94,14 @@ class Gateway:
                 return found
             token = {"continuation-token": answer.findtext("NextContinuationToken")}
 
+    def remove_bucket(self, name: str) -> None:
+        """With all that is in it."""
+        for upload in self.tree("GET", f"/{name}", {"uploads": ""}).findall("Upload"):
+            self.ask("DELETE", f"/{name}/{upload.findtext('Key')}", {"uploadId": upload.findtext("UploadId")})
+        for key in self.keys(name):
+            self.ask("DELETE", f"/{name}/{key}")
+        self.ask("DELETE", f"/{name}")
+
     def read(self, bucket: str, key: str) -> bytes:
         return self.ask("GET", f"/{bucket}/{key}")
 

@@ -32,7 +32,12 @@ class Peers(S3Case):
         super().setUp()
         self.environment.update({name: os.environ[name] for name in gateway.VARIABLES})
 
+    def buckets(self) -> set[str]:
+        return {each.findtext("Name") for each in self.gateway.tree("GET", "/").iter("Bucket")}
+
     def bench(self, *rows: str) -> list[list[str]]:
+        before = self.buckets()
+        self.assertIn(self.bucket, before)
         for at, name in enumerate(("chat/zeroeval-crux", "chat/zeroeval-gsm", "agent/taubench")):
             runs = [make_run(n, metadata={"step": n}) for n in range(200 * at, 200 * at + 200)]
             self.write(f"data/{name}.ndjson.zst", zstd(joined(runs)))
@@ -42,6 +47,7 @@ class Peers(S3Case):
             env={"RUNCTL_BINARY": str(harness.binary()), "RUNCTL_TEST_DATA": str(self.dir / "data")})
         self.assertEqual(result.status, 0, str(result))
         self.assertEqual(list((self.home / "tmp").iterdir()), [], "nothing stays")
+        self.assertEqual(self.buckets(), before)
         table = result.out.decode().splitlines()[4:]
         return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table]
 
