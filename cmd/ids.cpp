@@ -1,7 +1,5 @@
 #include "ids.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "run/json.hpp"
@@ -17,17 +15,7 @@ bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x
 std::string id_line(std::string_view id) {
   const bool plain = !id.empty() && id.front() != '"' && id.front() != ' ' && id.back() != ' ' &&
                      std::none_of(id.begin(), id.end(), is_control);
-  if (plain) return std::string(id);
-  std::string line = "\"";
-  for (const char c : id) {
-    if (is_control(c))
-      line += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-    else if (c == '"' || c == '\\')
-      line.append("\\").append(1, c);
-    else
-      line += c;
-  }
-  return line + "\"";
+  return plain ? std::string(id) : run::quote(id);
 }
 
 void for_each_id(std::istream& lines, const std::function<void(std::string id)>& visit) {

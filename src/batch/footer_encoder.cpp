@@ -19,6 +19,11 @@ std::uint64_t half_of(const run::Id& id, std::size_t begin) {
   return half;
 }
 
+// Wraps around where it is out of range, as the decoder's sums do: times that a footer names may be any.
+std::int64_t distance(std::int64_t from, std::int64_t to) {
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(to) - static_cast<std::uint64_t>(from));
+}
+
 template <typename Items, typename Function>
 Numbers numbers_of(const Items& items, Function function) {
   Numbers numbers;
@@ -122,12 +127,12 @@ class FooterEncoder {
     std::int64_t last_start = 0;
     for (std::size_t i = 0; i < table_.size(); ++i) {
       if (table_.starts[i] != base::k_no_time) {
-        starts[i] = base::zigzag(table_.starts[i] - last_start);
+        starts[i] = base::zigzag(distance(last_start, table_.starts[i]));
         last_start = table_.starts[i];
         flags[i] |= k_has_start;
       }
       if (table_.ends[i] != base::k_no_time) {
-        ends[i] = base::zigzag(table_.ends[i] - last_start);
+        ends[i] = base::zigzag(distance(last_start, table_.ends[i]));
         flags[i] |= k_has_end;
       }
       if (table_.errors[i] != 0) flags[i] |= k_has_error;

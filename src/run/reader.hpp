@@ -36,7 +36,9 @@ struct Reject {
   std::uint64_t line = 0;    // newlines between the block's start and the fault
   std::uint64_t column = 0;  // in bytes, from 1; 0 where the fault is the whole record's
   std::string reason;
-  std::string_view bytes;     // what was rejected, exactly as it was read
+  // What was rejected, exactly as it was read; with the blanks before it on its line, where they are in the
+  // same block.
+  std::string_view bytes;
   std::size_t position = 0;   // how many records of the block come before it
   bool continuation = false;  // more bytes of the reject before: counts and says nothing by itself
 };

@@ -272,7 +272,9 @@ std::optional<Credentials> credentials_from_instance(const CredentialContext& co
   };
   const std::string token =
       fetch("PUT", "/latest/api/token", {{"X-aws-ec2-metadata-token-ttl-seconds", "21600"}});
-  if (token.empty() || token.find_first_of("\r\n") != std::string::npos) return std::nullopt;
+  // It becomes a header's value, which neither has several lines nor a NUL (RFC 9110, section 5.5).
+  if (token.empty() || token.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos)
+    return std::nullopt;
   const http::Headers authorized{{"X-aws-ec2-metadata-token", token}};
   const std::string roles = "/latest/meta-data/iam/security-credentials/";
   const std::string role = fetch("GET", roles, authorized);

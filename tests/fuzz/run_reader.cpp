@@ -44,10 +44,14 @@ void collect(const run::Block& block, Reading& reading) {
     require(reject.position <= block.records.size(), "a reject lies among the records");
     require(reject.line <= block.lines, "a reject lies on a line of the block");
     add_records(reject.position);
-    if (reject.continuation && !reading.found.empty())
+    if (reject.continuation && !reading.found.empty()) {
       reading.found.back().bytes += reject.bytes;
-    else
-      reading.found.push_back({false, std::string(reject.bytes), reject.reason, {}, 0});
+      continue;
+    }
+    // The blanks before a record on its line belong to what is rejected only where one block has both.
+    const std::string_view bytes = reject.bytes;
+    const std::size_t begin = std::min(bytes.find_first_not_of(" \t\r\n"), bytes.size());
+    reading.found.push_back({false, std::string(bytes.substr(begin)), reject.reason, {}, 0});
   }
   add_records(block.records.size());
   reading.records += block.records.size();
