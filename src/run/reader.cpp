@@ -189,6 +189,7 @@ class BlockReader::Walk {
   }
 
   bool not_an_object(std::size_t length) {
+    if (at_ + length == text_.size() && !last_ && in_array()) return false;  // a number may go on
     std::string reason = fmt::format("a run is a JSON object, this is {}", kind_of_value(text_[at_]));
     std::size_t end = at_ + length;
     if (!in_array()) {

@@ -342,6 +342,12 @@ class NotRuns(BadInputTest):
         result = self.runctl("ingest", "-")
         self.assert_message(result, "empty")
 
+    def test_numbers_where_blocks_are_cut(self):
+        """An array of one line is read in blocks, which may end within a number."""
+        numbers = b",".join(b"%d" % (10**20 + n) for n in range(100_000))
+        summary = self.ingest_bytes(b"[" + numbers + b',{"id":"behind"}]', status=REJECTED)
+        self.assert_counts(summary, read=100_001, stored=1, rejected=100_000)
+
     def test_nothing_but_space(self):
         self.assert_counts(self.ingest_bytes(b" \r\n\n\t\n"), read=0, stored=0)
 
