@@ -124,7 +124,9 @@ class Doctor {
           conditional ? "honoured: a batch costs one request less"
                       : "not honoured: not used, nothing is lost by it");
       // What an ingest found out earlier may no longer be so.
-      if (auto index = session_.index_for_reading()) session_.remember_conditional_create(conditional);
+      if (!session_.index_for_reading()) return;
+      index::Index index = session_.index_for_writing();
+      Session::remember_conditional_create(index, conditional);
     });
     check("leftovers", [&] { uploads(bucket); });
     check("benchmarks", [this] { benchmarks(); });

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <stop_token>
 #include <thread>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -112,8 +113,8 @@ class IngestCommand {
   int drain() {
     const Metrics::Phase phase(session_.metrics(), "deliver");
     const auto started = std::chrono::steady_clock::now();
-    session_.prepare_to_store();
     index::Index index = session_.index_for_writing();
+    session_.prepare_to_store(index);
     flow::Delivery delivery(session_.store(), index, base::system_clock());
     flow::IngestReport& report = report_;
     bool broken = false;
@@ -180,7 +181,7 @@ class IngestCommand {
     if (spool_) options.spool = &*spool_;
     const flow::OpenIndex open_index = [this]() -> std::optional<index::Index> {
       if (options_.flow.dry_run) return session_.index_for_reading();
-      return session_.index_for_writing();
+      return index_ ? std::exchange(index_, std::nullopt) : session_.index_for_writing();
     };
     try {
       report_ = flow::ingest(std::move(inputs), session_.store(), open_index, options, events());
@@ -195,9 +196,11 @@ class IngestCommand {
 
   // Asks the store for what must be known before batches go there.
   void prepare(bool streams) {
+    const bool is_new = !session_.index_for_reading();
+    index_ = session_.index_for_writing();
     try {
-      if (!options_.no_sync) sync_new_index();
-      session_.prepare_to_store();
+      if (!options_.no_sync) first_sync(is_new);
+      session_.prepare_to_store(*index_);
     } catch (const base::Error& error) {
       // What comes through a pipe may not come again: it is read, and waits in the spool.
       if (!spool_ || !streams || error.kind() != base::ErrorKind::remote) throw;
@@ -205,17 +208,15 @@ class IngestCommand {
   }
 
   // A new index knows nothing of what the store holds already: without that, every run would be new to it.
-  void sync_new_index() {
-    auto known = session_.index_for_reading();
-    if (known && known->setting(k_first_sync) != "due") return;
-    index::Index index = session_.index_for_writing();
-    index.set_setting(k_first_sync, "due");
+  void first_sync(bool is_new) {
+    if (!is_new && index_->setting(k_first_sync) != "due") return;
+    index_->set_setting(k_first_sync, "due");
     try {
-      sync_index(session_, index, {});
+      sync_index(session_, *index_, {});
     } catch (const base::Error& error) {
       if (error.kind() != base::ErrorKind::not_found) throw;  // the first ingest makes the store
     }
-    index.set_setting(k_first_sync, "done");
+    index_->set_setting(k_first_sync, "done");
   }
 
   void tell_delivered(const flow::IngestReport& report) {
@@ -318,6 +319,9 @@ class IngestCommand {
   Session session_;
   std::optional<flow::Spool> spool_;
   std::optional<FollowState> follow_state_;
+  // From before the first question to the store until the ingest takes it: SQLite removes its log, with three
+  // writes to the disk, whenever the last connection closes, and makes it again.
+  std::optional<index::Index> index_;
   ProgressLine progress_;
   DataOutput ids_{""};
   std::unique_ptr<DataOutput> rejects_;

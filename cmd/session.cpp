@@ -98,18 +98,18 @@ void Session::open_cache() {
   frames_ = std::make_unique<flow::FrameReader>(*store_, cache_.get());
 }
 
-void Session::prepare_to_store() {
+void Session::prepare_to_store(index::Index& index) {
   if (bucket_ == nullptr) return;
-  const std::optional<std::string> known = index_for_writing().setting(k_conditional_create);
+  const std::optional<std::string> known = index.setting(k_conditional_create);
   if (!known) {
-    remember_conditional_create(bucket_->honours_conditional_create());
+    remember_conditional_create(index, bucket_->honours_conditional_create());
   } else if (*known == "honoured") {
     bucket_->trust_conditional_create();
   }
 }
 
-void Session::remember_conditional_create(bool honoured) {
-  index_for_writing().set_setting(k_conditional_create, honoured ? "honoured" : "ignored");
+void Session::remember_conditional_create(index::Index& index, bool honoured) {
+  index.set_setting(k_conditional_create, honoured ? "honoured" : "ignored");
 }
 
 flow::Spool Session::spool(std::uint64_t max_bytes) const {

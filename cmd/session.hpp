@@ -53,8 +53,8 @@ class Session {
 
   // Before a command stores batches: asks a bucket once, and remembers in the index, whether it creates
   // objects conditionally; where it does, a batch costs a request less.
-  void prepare_to_store();
-  void remember_conditional_create(bool honoured);
+  void prepare_to_store(index::Index& index);
+  static void remember_conditional_create(index::Index& index, bool honoured);
 
   // With -v: what the store was asked for.
   void report_traffic() const;

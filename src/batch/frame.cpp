@@ -2,6 +2,8 @@
 
 #include <zstd.h>
 
+#include <algorithm>
+
 #include "base/bytes.hpp"
 #include "base/error.hpp"
 
@@ -40,12 +42,12 @@ std::string compress_frame(std::string_view raw, int level) {
   ZSTD_CCtx* const context = thread_compressor();
   ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
   ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);
-  std::string stored(ZSTD_compressBound(raw.size()), '\0');
-  const std::size_t size = ZSTD_compress2(context, stored.data(), stored.size(), raw.data(), raw.size());
+  // Fresh memory for the largest size that may come costs more than copying what does come.
+  thread_local std::string bound;
+  bound.resize(std::max(bound.size(), ZSTD_compressBound(raw.size())));
+  const std::size_t size = ZSTD_compress2(context, bound.data(), bound.size(), raw.data(), raw.size());
   if (ZSTD_isError(size) != 0) throw Error(ErrorKind::io, std::string("zstd: ") + ZSTD_getErrorName(size));
-  stored.resize(size);
-  stored.shrink_to_fit();
-  return stored;
+  return bound.substr(0, size);
 }
 
 std::string decompress_frame(std::string_view stored, std::uint64_t raw_size) {

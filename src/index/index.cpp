@@ -63,13 +63,14 @@ Index::~Index() = default;
 
 // An index appears with all its tables at once: several processes may want to make the same one, and a switch
 // to WAL does not wait for its turn.
-void Index::create(const std::string& path, base::AtomicFile::Replace replace) {
+void Index::create(const std::string& path, const std::string& store_url,
+                   base::AtomicFile::Replace replace) {
   base::make_directories(std::filesystem::absolute(path).parent_path().string());
   base::AtomicFile file(path);
   {
     const Company company(file.temporary_path());
     Database database(file.temporary_path(), Database::Mode::create);
-    create_schema(database);
+    create_schema(database, store_url);
   }
   // The log of an index that was removed without it would be replayed into the new one.
   struct stat status {};
@@ -82,7 +83,7 @@ void Index::create(const std::string& path, base::AtomicFile::Replace replace) {
 
 // An empty file, as a full disk leaves it, is an index that is still to be made. Of the processes that find
 // it, the first one does.
-void Index::replace_empty(const std::string& path) {
+void Index::replace_empty(const std::string& path, const std::string& store_url) {
   const base::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat held {};
   struct stat now {};
@@ -90,7 +91,7 @@ void Index::replace_empty(const std::string& path) {
       ::stat(path.c_str(), &now) != 0)
     base::throw_errno(path, errno);
   const bool same = held.st_ino == now.st_ino && held.st_dev == now.st_dev;
-  if (same && now.st_size == 0) create(path, base::AtomicFile::Replace::yes);
+  if (same && now.st_size == 0) create(path, store_url, base::AtomicFile::Replace::yes);
 }
 
 std::optional<Index> Index::open(const std::string& path, const std::string& store_url, Access access) {
@@ -103,8 +104,8 @@ std::optional<Index> Index::open(const std::string& path, const std::string& sto
   }
   const bool empty = there && status.st_size == 0;
   if (access == Access::read && (!there || empty)) return std::nullopt;
-  if (!there) create(path, base::AtomicFile::Replace::no);
-  if (empty) replace_empty(path);
+  if (!there) create(path, store_url, base::AtomicFile::Replace::no);
+  if (empty) replace_empty(path, store_url);
   Database database(path, access == Access::read ? Database::Mode::read : Database::Mode::write);
   if (schema_version(database, path) < k_schema_version) {
     Database older(path, Database::Mode::write);

@@ -121,8 +121,9 @@ class Index {
   void set_setting(std::string_view name, std::string_view value);
 
  private:
-  static void create(const std::string& path, base::AtomicFile::Replace replace);
-  static void replace_empty(const std::string& path);
+  static void create(const std::string& path, const std::string& store_url,
+                     base::AtomicFile::Replace replace);
+  static void replace_empty(const std::string& path, const std::string& store_url);
 
   explicit Index(std::unique_ptr<Tables> tables);
   std::unique_ptr<Tables> tables_;

@@ -1,6 +1,8 @@
 #include "index/postings.hpp"
 
 #include <algorithm>
+#include <array>
+#include <span>
 
 #include "base/bytes.hpp"
 #include "base/error.hpp"
@@ -90,6 +92,32 @@ class SegmentReader {
   std::size_t at_ = 0;
 };
 
+// By the bits of the key below `bit`. Hashes spread evenly over buckets by their first bits; what is in one
+// bucket came in the order of rows, so that the entries of a frequent key are sorted once they are alone.
+void sort_by_bits(std::span<Posting> postings, std::span<Posting> scratch, unsigned bit) {
+  constexpr unsigned k_bits = 8;
+  constexpr std::size_t k_buckets = std::size_t{1} << k_bits;
+  constexpr std::size_t k_few = 64;
+  if (std::is_sorted(postings.begin(), postings.end())) return;
+  if (postings.size() <= k_few || bit == 0) {
+    std::sort(postings.begin(), postings.end());
+    return;
+  }
+  bit -= k_bits;
+  const auto bucket_of = [bit](const Posting& posting) { return (posting.key >> bit) % k_buckets; };
+  std::array<std::size_t, k_buckets + 1> ends{};
+  for (const Posting& posting : postings) ++ends[bucket_of(posting) + 1];
+  for (std::size_t i = 1; i <= k_buckets; ++i) ends[i] += ends[i - 1];
+  // Afterwards each bucket ends at its own position, and begins where the one before ends.
+  for (const Posting& posting : postings) scratch[ends[bucket_of(posting)]++] = posting;
+  std::copy_n(scratch.begin(), postings.size(), postings.begin());
+  std::size_t begin = 0;
+  for (std::size_t i = 0; i < k_buckets; ++i) {
+    sort_by_bits(postings.subspan(begin, ends[i] - begin), scratch, bit);
+    begin = ends[i];
+  }
+}
+
 }  // namespace
 
 void throw_broken_block() {
@@ -123,24 +151,9 @@ void decode_block(PostingKind kind, std::string_view stored, std::vector<Posting
   if (postings.empty()) throw_broken_block();
 }
 
-// Hashes spread evenly over buckets by their first bits; what is in one bucket came in the order of rows, so
-// that the entries of a frequent key are mostly sorted already.
 void sort_postings(std::vector<Posting>& postings) {
-  constexpr unsigned k_shift = 53;
-  constexpr std::size_t k_buckets = std::size_t{1} << (64 - k_shift);
-  std::vector<std::size_t> ends(k_buckets + 1, 0);
-  for (const Posting& posting : postings) ++ends[(posting.key >> k_shift) + 1];
-  for (std::size_t i = 1; i <= k_buckets; ++i) ends[i] += ends[i - 1];
-  std::vector<Posting> sorted(postings.size());
-  // Afterwards each bucket ends at its own position, and begins where the one before ends.
-  for (const Posting& posting : postings) sorted[ends[posting.key >> k_shift]++] = posting;
-  auto begin = sorted.begin();
-  for (std::size_t i = 0; i < k_buckets; ++i) {
-    const auto end = sorted.begin() + static_cast<std::ptrdiff_t>(ends[i]);
-    if (!std::is_sorted(begin, end)) std::sort(begin, end);
-    begin = end;
-  }
-  postings = std::move(sorted);
+  std::vector<Posting> scratch(postings.size());
+  sort_by_bits(postings, scratch, 64);
 }
 
 std::vector<Segment> segments_of(Database& database, PostingKind kind) {

@@ -170,16 +170,18 @@ void create_tables(Database& database) {
   database.execute(fmt::format("PRAGMA user_version = {}", k_schema_version).c_str());
 }
 
-void create_schema(Database& database) {
-  // Both must come before the first table.
-  database.execute("PRAGMA page_size = 8192");
-  database.execute("PRAGMA journal_mode = WAL");
+void create_schema(Database& database, const std::string& store_url) {
+  database.execute("PRAGMA page_size = 8192");  // must come before the first table
+  // Nobody knows the file before it is whole, and who made it sees to it that it is on the disk by then.
+  database.execute("PRAGMA journal_mode = MEMORY");
+  database.execute("PRAGMA synchronous = OFF");
   Transaction transaction(database);
   create_tables(database);
-  database.execute("INSERT INTO setting(name, value) VALUES('generation', random())");
+  database.prepare("INSERT INTO setting(name, value) VALUES('generation', random()), ('store', ?1)")
+      .bind_text(1, store_url)
+      .run();
   transaction.commit();
-  // Closing would do it too, but tells nobody when it fails.
-  database.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+  database.execute("PRAGMA journal_mode = WAL");
 }
 
 }  // namespace runctl::index

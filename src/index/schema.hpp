@@ -12,8 +12,8 @@ inline constexpr int k_application_id = 0x72756E63;
 // PRAGMA user_version: raised with every change of the tables.
 inline constexpr int k_schema_version = 2;
 
-// Makes the tables of a new file.
-void create_schema(Database& database);
+// Makes the tables of a new file for the index of a store. Does not wait for the disk.
+void create_schema(Database& database, const std::string& store_url);
 
 // The schema version of a file. Throws Error(usage) where it is another program's, or the index of a newer
 // version.

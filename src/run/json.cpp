@@ -1,7 +1,7 @@
 #include "run/json.hpp"
 
+#include <algorithm>
 #include <bit>
-#include <cstring>
 #include <optional>
 
 #if defined(__SSE2__)
@@ -39,6 +39,28 @@ const char* skip_plain(const char* at, const char* end) {
     ++at;
   }
   return at;
+}
+
+// What a backslash and this letter stand for; NUL where that is nothing (RFC 8259, section 7).
+char meaning_of(char letter) {
+  switch (letter) {
+    case '"':
+    case '\\':
+    case '/':
+      return letter;
+    case 'b':
+      return '\b';
+    case 'f':
+      return '\f';
+    case 'n':
+      return '\n';
+    case 'r':
+      return '\r';
+    case 't':
+      return '\t';
+    default:
+      return '\0';
+  }
 }
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -97,8 +119,7 @@ struct JsonScanner::State {
       return fail("the text ends inside a string");
     }
     if (at[1] != 'u') {
-      if (std::strchr("\"\\/bfnrt", at[1]) == nullptr || at[1] == '\0')
-        return fail("unknown escape in a string");
+      if (meaning_of(at[1]) == '\0') return fail("unknown escape in a string");
       at += 2;
       return true;
     }
@@ -286,9 +307,7 @@ void append_unescaped(std::string& text, std::string_view body) {
     }
     const auto unit = hex4(i);
     if (!unit) {
-      constexpr std::string_view k_letters = "\"\\/bfnrt";
-      constexpr std::string_view k_meanings = "\"\\/\b\f\n\r\t";
-      text += k_meanings[k_letters.find(body[i + 1])];
+      text += meaning_of(body[i + 1]);
       i += 2;
       continue;
     }

@@ -26,8 +26,9 @@ void TextTable::grow() {
   slots_ = std::move(slots);
 }
 
-std::uint32_t TextTable::number_of(std::string_view text) {
+std::uint32_t TextTable::number_of(std::string_view text, std::uint32_t guess) {
   if (text.empty()) return 0;
+  if (guess != 0 && this->text(guess) == text) return guess;
   if (2 * (size() + 1) > slots_.size()) grow();
   const auto hash = static_cast<std::uint32_t>(base::xxh3_64(text));
   Slot& slot = slot_of(text, hash);
@@ -45,9 +46,13 @@ void Table::append(const Record& record, const Arena& arena) {
   lengths.push_back(static_cast<std::uint32_t>(record.json.size()));
   traces.push_back(record.trace_id);
   parents.push_back(record.parent_id);
-  names.push_back(texts.number_of(record.name.substr(0, k_max_text)));
-  run_types.push_back(texts.number_of(record.run_type.substr(0, k_max_text)));
-  statuses.push_back(texts.number_of(record.status.substr(0, k_max_text)));
+  // Much of a run is as it was in the one before.
+  const auto append_text = [this](std::vector<std::uint32_t>& column, std::string_view text) {
+    column.push_back(texts.number_of(text.substr(0, k_max_text), column.empty() ? 0 : column.back()));
+  };
+  append_text(names, record.name);
+  append_text(run_types, record.run_type);
+  append_text(statuses, record.status);
   starts.push_back(record.start_time);
   ends.push_back(record.end_time);
   errors.push_back(record.has_error ? 1 : 0);
@@ -56,8 +61,11 @@ void Table::append(const Record& record, const Arena& arena) {
     tags.push_back(texts.number_of(arena.tags[i].substr(0, k_max_text)));
   }
   tag_ends.push_back(static_cast<std::uint32_t>(tags.size()));
-  for (std::uint32_t i = record.metadata_begin; i < record.metadata_end; ++i) {
-    metadata.push_back(texts.number_of(arena.metadata[i]));
+  const std::size_t entries_end = metadata.size();
+  std::size_t before = metadata_ends.size() < 2 ? 0 : metadata_ends[metadata_ends.size() - 2];
+  for (std::uint32_t i = record.metadata_begin; i < record.metadata_end; ++i, ++before) {
+    const std::uint32_t guess = before < entries_end ? metadata[before] : 0;
+    metadata.push_back(texts.number_of(arena.metadata[i], guess));
   }
   metadata_ends.push_back(static_cast<std::uint32_t>(metadata.size()));
 }

@@ -14,8 +14,8 @@ namespace runctl::run {
 // Distinct texts in order of first use, numbered from 1; 0 is the empty text.
 class TextTable {
  public:
-  // The number of `text`, which is added where it is new.
-  std::uint32_t number_of(std::string_view text);
+  // The number of `text`, which is added where it is new. `guess` is the number that it probably has.
+  std::uint32_t number_of(std::string_view text, std::uint32_t guess = 0);
 
   // Valid until a text is added.
   [[nodiscard]] std::string_view text(std::uint32_t number) const {

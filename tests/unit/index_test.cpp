@@ -44,7 +44,7 @@ run::Table table_of(const std::vector<std::pair<std::string, std::string>>& ids_
 TEST_CASE("postings are found in any number of segments") {
   const tests::TemporaryDirectory directory;
   index::Database database(directory / "p.sqlite", index::Database::Mode::create);
-  index::create_schema(database);
+  index::create_schema(database, "file:///s");
   index::Postings postings(database, index::PostingKind::id);
   std::map<std::uint64_t, std::vector<std::uint32_t>> model;
   tests::Random random(1);
