@@ -294,55 +294,53 @@ void check_usage(const Options& options, bool json) {
 
 }  // namespace
 
-void add_bench(Program& program) {
+void add_bench(Program& program, CLI::App& command) {
   const auto options = std::make_shared<Options>();
-  CLI::App* const command = program.app.add_subcommand(
-      "bench", "Measure this store; compare with a saved result, and fail on a regression");
   const auto count = [](std::uint64_t least, std::uint64_t most) { return unnamed(CLI::Range(least, most)); };
   command
-      ->add_option("SCENARIO", options->scenarios,
-                   "50x10KB, 200x25KB, 500x10KB (the default), 1000x5KB, 50x100KB, 100x50KB, 10x1MB, or any "
-                   "other COUNTxSIZE; small, concurrent, all")
+      .add_option("SCENARIO", options->scenarios,
+                  "50x10KB, 200x25KB, 500x10KB (the default), 1000x5KB, 50x100KB, 100x50KB, 10x1MB, or any "
+                  "other COUNTxSIZE; small, concurrent, all")
       ->type_name("")
       ->take_all();
-  command->add_option("--runs", options->runs, "Make so many runs (500)")
+  command.add_option("--runs", options->runs, "Make so many runs (500)")
       ->check(count(1, 1'000'000'000))
       ->type_name("N");
-  command->add_option("--payload", options->payload, "Give each large field so many bytes (10KB)")
+  command.add_option("--payload", options->payload, "Give each large field so many bytes (10KB)")
       ->type_name("SIZE");
-  command->add_option("--input", options->input, "Take the runs of this file instead")->type_name("FILE");
-  command->add_option("--seed", options->flow.seed, "Make other runs of the same size (1)")
+  command.add_option("--input", options->input, "Take the runs of this file instead")->type_name("FILE");
+  command.add_option("--seed", options->flow.seed, "Make other runs of the same size (1)")
       ->check(count(0, std::numeric_limits<std::int64_t>::max()))
       ->type_name("N");
-  command->add_option("--repeat", options->flow.repeat, "Do all steps so many times (5)")
+  command.add_option("--repeat", options->flow.repeat, "Do all steps so many times (5)")
       ->check(count(1, 1000))
       ->type_name("N");
-  command->add_option("--writers", options->writers, "concurrent: write in so many threads (4)")
+  command.add_option("--writers", options->writers, "concurrent: write in so many threads (4)")
       ->check(count(1, 64))
       ->type_name("N");
-  command->add_option("--readers", options->readers, "concurrent: read in so many threads (4)")
+  command.add_option("--readers", options->readers, "concurrent: read in so many threads (4)")
       ->check(count(0, 64))
       ->type_name("N");
-  command->add_option("--save", options->save, "Write the result into this file, for --compare and --show")
+  command.add_option("--save", options->save, "Write the result into this file, for --compare and --show")
       ->type_name("FILE");
-  command->add_option("--compare", options->compare, "Compare with a saved result")->type_name("FILE");
+  command.add_option("--compare", options->compare, "Compare with a saved result")->type_name("FILE");
   command
-      ->add_option("--max-regress", options->max_regress,
-                   "Exit 1 where a step's median is slower than that of --compare by more than this")
+      .add_option("--max-regress", options->max_regress,
+                  "Exit 1 where a step's median is slower than that of --compare by more than this")
       ->type_name("N%");
-  command->add_option("--budget", options->budget, "Exit 1 where a number is past its limit in this file")
+  command.add_option("--budget", options->budget, "Exit 1 where a number is past its limit in this file")
       ->type_name("FILE");
-  command->add_option("--html", options->html, "Write a page with drawings of the results shown and compared")
+  command.add_option("--html", options->html, "Write a page with drawings of the results shown and compared")
       ->type_name("FILE");
-  command->add_option("--show", options->show, "Measure nothing; show this saved result; repeatable")
+  command.add_option("--show", options->show, "Measure nothing; show this saved result; repeatable")
       ->type_name("FILE")
       ->allow_extra_args(false)
       ->take_all();
   command
-      ->add_option("--generate", options->generate,
-                   "Measure nothing; write the runs of the scenario into this file")
+      .add_option("--generate", options->generate,
+                  "Measure nothing; write the runs of the scenario into this file")
       ->type_name("FILE");
-  command->callback([&program, options] {
+  command.callback([&program, options] {
     program.run = [&program, options] {
       check_usage(*options, program.globals.json);
       if (!options->generate.empty()) return generate(*options);

@@ -317,20 +317,18 @@ void add_warm(Program& program, CLI::App& cache) {
 
 }  // namespace
 
-void add_cache(Program& program) {
-  CLI::App* const command =
-      program.app.add_subcommand("cache", "What was read from the store and is kept on the local disk");
-  command->require_subcommand(1);
+void add_cache(Program& program, CLI::App& command) {
+  command.require_subcommand(1);
   const auto add = [&](const char* name, const char* what, int (*run)(const GlobalFlags&)) {
-    command->add_subcommand(name, what)->callback([&program, run] {
+    command.add_subcommand(name, what)->callback([&program, run] {
       program.run = [&program, run] { return run(program.globals); };
     });
   };
   add("stats", "Tell what the cache holds, and how often it helped", stats);
-  add_clean(program, *command);
+  add_clean(program, command);
   add("clear", "Remove everything from the cache", clear);
   add("verify", "Check every entry, and remove the bad ones", verify);
-  add_warm(program, *command);
+  add_warm(program, command);
   add("path", "Print the cache's directory", path);
 }
 

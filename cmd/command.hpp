@@ -19,14 +19,14 @@ struct Program {
   std::function<int()> run;  // set by the command that was named; returns the exit status
 };
 
-// One for each command, each in a file of its own name.
-void add_ingest(Program& program);
-void add_get(Program& program);
-void add_search(Program& program);
-void add_index(Program& program);
-void add_bench(Program& program);
-void add_verify(Program& program);
-void add_cache(Program& program);
-void add_doctor(Program& program);
+// One for each command, each in a file of its own name: its flags, and what it runs.
+void add_ingest(Program& program, CLI::App& command);
+void add_get(Program& program, CLI::App& command);
+void add_search(Program& program, CLI::App& command);
+void add_index(Program& program, CLI::App& command);
+void add_bench(Program& program, CLI::App& command);
+void add_verify(Program& program, CLI::App& command);
+void add_cache(Program& program, CLI::App& command);
+void add_doctor(Program& program, CLI::App& command);
 
 }  // namespace runctl::cmd

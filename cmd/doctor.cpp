@@ -249,14 +249,11 @@ class Doctor {
 
 }  // namespace
 
-void add_doctor(Program& program) {
+void add_doctor(Program& program, CLI::App& command) {
   auto clear = std::make_shared<bool>(false);
-  CLI::App* const command = program.app.add_subcommand(
-      "doctor",
-      "Check configuration, credentials, clock, store, index, and what interrupted commands left behind");
-  command->add_flag("--clear-leftovers", *clear,
-                    "Remove half-written files, unfinished uploads and benchmarks older than an hour");
-  command->callback([&program, clear] {
+  command.add_flag("--clear-leftovers", *clear,
+                   "Remove half-written files, unfinished uploads and benchmarks older than an hour");
+  command.callback([&program, clear] {
     program.run = [&program, clear] { return Doctor(program.globals, *clear).run(); };
   });
 }

@@ -249,34 +249,33 @@ void check_format(const Options& options) {
 
 }  // namespace
 
-void add_get(Program& program) {
+void add_get(Program& program, CLI::App& command) {
   auto options = std::make_shared<Options>();
-  CLI::App* const command = program.app.add_subcommand("get", "Print runs by id, in the order asked for");
-  command->add_option("ID", options->ids, "Ids of runs; - reads them from standard input, one a line")
+  command.add_option("ID", options->ids, "Ids of runs; - reads them from standard input, one a line")
       ->type_name("")
       ->take_all();
   command
-      ->add_option("--field", options->fields,
-                   "Print only the value of this top-level field, as stored; repeatable")
+      .add_option("--field", options->fields,
+                  "Print only the value of this top-level field, as stored; repeatable")
       ->type_name("NAME")
       ->allow_extra_args(false)
       ->take_all();
-  command->add_option("--trace", options->trace, "Print all runs of this trace, by start time")
+  command.add_option("--trace", options->trace, "Print all runs of this trace, by start time")
       ->type_name("ID");
   command
-      ->add_option("--format", options->format,
-                   "json, or tree: with --trace, a drawing of its runs for a person")
+      .add_option("--format", options->format,
+                  "json, or tree: with --trace, a drawing of its runs for a person")
       ->type_name("FORMAT");
-  command->add_flag("--all-runs", options->all_runs,
-                    "In a tree, give runs that are alike a line each, however many they are");
-  command->add_flag("--all-versions", options->all_versions,
-                    "Print every stored version of a run, the latest first");
-  command->add_flag("--no-sync", options->no_sync,
-                    "Do not look into the store for ids that the index does not know");
-  command->add_flag("--pretty", options->pretty, "Indent the JSON; strings and numbers stay as stored");
-  command->add_option("--output", options->output, "Write here instead of to standard output")
+  command.add_flag("--all-runs", options->all_runs,
+                   "In a tree, give runs that are alike a line each, however many they are");
+  command.add_flag("--all-versions", options->all_versions,
+                   "Print every stored version of a run, the latest first");
+  command.add_flag("--no-sync", options->no_sync,
+                   "Do not look into the store for ids that the index does not know");
+  command.add_flag("--pretty", options->pretty, "Indent the JSON; strings and numbers stay as stored");
+  command.add_option("--output", options->output, "Write here instead of to standard output")
       ->type_name("FILE");
-  command->callback([&program, options] {
+  command.callback([&program, options] {
     program.run = [&program, options] {
       check_format(*options);
       if (options->ids.empty() && options->trace.empty()) {

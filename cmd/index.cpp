@@ -154,14 +154,12 @@ int rebuild(const GlobalFlags& globals) {
 
 }  // namespace
 
-void add_index(Program& program) {
+void add_index(Program& program, CLI::App& command) {
   auto since = std::make_shared<std::string>();
-  CLI::App* const command =
-      program.app.add_subcommand("index", "The local index: its state, and making it agree");
-  command->require_subcommand(1);
-  command->add_subcommand("status", "Tell what the index knows, of which store, and how old that is")
+  command.require_subcommand(1);
+  command.add_subcommand("status", "Tell what the index knows, of which store, and how old that is")
       ->callback([&program] { program.run = [&program] { return status(program.globals); }; });
-  CLI::App* const sync_command = command->add_subcommand("sync", "Add the batches that others have stored");
+  CLI::App* const sync_command = command.add_subcommand("sync", "Add the batches that others have stored");
   sync_command
       ->add_option("--since", *since,
                    "Look only at the days since then (2024-05-05, 7d, 12h), and at mixed ones")
@@ -169,7 +167,7 @@ void add_index(Program& program) {
   sync_command->callback(
       [&program, since] { program.run = [&program, since] { return sync(program.globals, *since); }; });
   command
-      ->add_subcommand("rebuild", "Make the index anew from the store, from the footers of its batches alone")
+      .add_subcommand("rebuild", "Make the index anew from the store, from the footers of its batches alone")
       ->callback([&program] { program.run = [&program] { return rebuild(program.globals); }; });
 }
 

@@ -9,16 +9,14 @@
 #include <thread>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.hpp"
 #include "batch/frame.hpp"
 #include "command.hpp"
 #include "flow/committer.hpp"
 #include "follow_state.hpp"
 #include "ids.hpp"
+#include "ingest_report.hpp"
 #include "interrupt.hpp"
-#include "json_text.hpp"
 #include "output.hpp"
 #include "progress.hpp"
 #include "quantity.hpp"
@@ -46,25 +44,6 @@ struct Options {
 
 // Whether the store was asked what it holds when the index was new.
 constexpr const char* k_first_sync = "first_sync";
-
-std::string summary_line(const flow::IngestReport& report, double seconds) {
-  return fmt::format("read {}, stored {}, duplicate {}, rejected {}{}; {}, {} in, {} stored, {:.2f} s",
-                     report.read, report.stored, report.duplicate, report.rejected,
-                     report.spooled == 0 ? "" : fmt::format(", spooled {}", report.spooled),
-                     counted(report.batches, "batch", "batches"), human_bytes(report.bytes_in),
-                     human_bytes(report.bytes_stored), seconds);
-}
-
-void print_json_summary(const flow::IngestReport& report, double seconds) {
-  const nlohmann::ordered_json summary = {
-      {"read", report.read},         {"stored", report.stored},     {"duplicate", report.duplicate},
-      {"rejected", report.rejected}, {"spooled", report.spooled},   {"delivered", report.delivered},
-      {"batches", report.batches},   {"bytes_in", report.bytes_in}, {"bytes_stored", report.bytes_stored},
-      {"seconds", seconds}};
-  DataOutput out("");
-  out.write(json_text(summary) + "\n");
-  out.finish();
-}
 
 // "5s", "500ms", or "0".
 std::chrono::milliseconds interval_of(const std::string& text) {
@@ -134,7 +113,7 @@ class IngestCommand {
     if (session_.settings().json)
       print_json_summary(report, seconds.count());
     else
-      tell_delivered(report);
+      tell_delivered(session_.settings(), report);
     if (!done) {
       throw base::Error(base::ErrorKind::io,
                         session_.spool(0).directory() + ": another process is delivering it");
@@ -164,9 +143,9 @@ class IngestCommand {
       print_json_summary(report, seconds.count());
     else if (!session_.settings().quiet && signal_ == 0)
       note(summary_line(report, seconds.count()));
-    if (report.delivered_batches > 0) tell_delivered(report);
+    if (report.delivered_batches > 0) tell_delivered(session_.settings(), report);
     session_.report_traffic();
-    if (report.spooled_batches > 0) tell_spooled(report);
+    if (report.spooled_batches > 0) tell_spooled(report, spool_->directory());
     if (signal_ == 0) return exit_status(report);
     note(fmt::format("interrupted: {}; run the same command again to go on",
                      summary_line(report, seconds.count())));
@@ -217,21 +196,6 @@ class IngestCommand {
       if (error.kind() != base::ErrorKind::not_found) throw;  // the first ingest makes the store
     }
     index_->set_setting(k_first_sync, "done");
-  }
-
-  void tell_delivered(const flow::IngestReport& report) {
-    if (session_.settings().quiet || session_.settings().json) return;
-    note(report.delivered_batches == 0 ? std::string("nothing waits in the spool")
-                                       : fmt::format("delivered {} from the spool, with {}",
-                                                     counted(report.delivered_batches, "batch", "batches"),
-                                                     counted(report.delivered, "new run", "new runs")));
-  }
-
-  void tell_spooled(const flow::IngestReport& report) {
-    note(fmt::format("{}{} in {} wait in {}; 'runctl ingest --drain' delivers them",
-                     report.failure && !report.failure_told ? report.failure->what() + std::string("; ") : "",
-                     counted(report.spooled, "run", "runs"),
-                     counted(report.spooled_batches, "batch", "batches"), spool_->directory()));
   }
 
   // Every input is opened before the first is read: a misspelt name must not be found out half-way.
@@ -334,7 +298,7 @@ class IngestCommand {
 
 }  // namespace
 
-void add_ingest(Program& program) {
+void add_ingest(Program& program, CLI::App& command) {
   const CLI::Validator non_negative(
       [](const std::string& text) {
         return text.starts_with('-') ? "must not be negative: " + text : std::string();
@@ -342,58 +306,56 @@ void add_ingest(Program& program) {
       "");
   auto options = std::make_shared<Options>();
   options->flow.jobs = std::max(1U, std::thread::hardware_concurrency());
-  CLI::App* const command = program.app.add_subcommand(
-      "ingest", "Read runs, pack them into batches, store them, record them in the index");
-  command->add_option("FILE", options->files, "Files of runs; - is standard input, and the default")
+  command.add_option("FILE", options->files, "Files of runs; - is standard input, and the default")
       ->type_name("")
       ->take_all();
-  command->add_option("--rejects", options->rejects, "Write the exact bytes of rejected records here")
+  command.add_option("--rejects", options->rejects, "Write the exact bytes of rejected records here")
       ->type_name("FILE");
-  command->add_option("--on-error", options->on_error, "What to do at a rejected record: continue or stop")
+  command.add_option("--on-error", options->on_error, "What to do at a rejected record: continue or stop")
       ->check(unnamed(CLI::IsMember({"continue", "stop"})))
       ->type_name("continue|stop");
-  command->add_option("--expect-count", options->expect_count, "Exit 3 unless exactly N records were read")
+  command.add_option("--expect-count", options->expect_count, "Exit 3 unless exactly N records were read")
       ->check(non_negative)
       ->type_name("N");
-  command->add_flag("--dry-run", options->flow.dry_run, "Read and check everything, store nothing");
-  command->add_flag("--follow", options->follow,
-                    "Go on reading FILE as it grows, across rotation and truncation, from where it stopped");
+  command.add_flag("--dry-run", options->flow.dry_run, "Read and check everything, store nothing");
+  command.add_flag("--follow", options->follow,
+                   "Go on reading FILE as it grows, across rotation and truncation, from where it stopped");
   command
-      ->add_option("--spool-max", options->spool_max,
-                   "Let so many bytes that came through a pipe wait for a store that is away (1GiB); 0: none")
+      .add_option("--spool-max", options->spool_max,
+                  "Let so many bytes that came through a pipe wait for a store that is away (1GiB); 0: none")
       ->type_name("SIZE");
-  command->add_flag("--drain", options->drain, "Deliver what waits in the spool; read nothing");
-  command->add_flag("--no-sync", options->no_sync,
-                    "Do not look first, with a new index, what the store holds already");
-  command->add_flag("--print-ids", options->print_ids, "Print the id of every stored run, in input order");
-  command->add_flag("--new-ids", options->new_ids,
-                    "Give runs without an id a fresh UUIDv7, not one made from their content");
+  command.add_flag("--drain", options->drain, "Deliver what waits in the spool; read nothing");
+  command.add_flag("--no-sync", options->no_sync,
+                   "Do not look first, with a new index, what the store holds already");
+  command.add_flag("--print-ids", options->print_ids, "Print the id of every stored run, in input order");
+  command.add_flag("--new-ids", options->new_ids,
+                   "Give runs without an id a fresh UUIDv7, not one made from their content");
   command
-      ->add_option("--batch-bytes", options->flow.batch_bytes,
-                   "Bytes of runs in a batch, uncompressed (32MiB)")
+      .add_option("--batch-bytes", options->flow.batch_bytes,
+                  "Bytes of runs in a batch, uncompressed (32MiB)")
       ->transform(unnamed(CLI::AsSizeValue(false)))
       ->check(unnamed(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 30)))
       ->type_name("SIZE");
   command
-      ->add_option("--flush-interval", options->flush_interval,
-                   "Store what came through a pipe at the latest so long after (5s); 0: full batches only")
+      .add_option("--flush-interval", options->flush_interval,
+                  "Store what came through a pipe at the latest so long after (5s); 0: full batches only")
       ->type_name("DURATION");
   command
-      ->add_option("--metadata-entries", options->flow.records.metadata_entries,
-                   "Make so many scalar entries of each run's metadata searchable (32; 0: none)")
+      .add_option("--metadata-entries", options->flow.records.metadata_entries,
+                  "Make so many scalar entries of each run's metadata searchable (32; 0: none)")
       ->check(unnamed(CLI::Range(std::size_t{0}, run::k_max_metadata_entries)))
       ->type_name("N");
-  command->add_option("--max-run-bytes", options->flow.max_run_bytes, "Reject longer runs (256MiB)")
+  command.add_option("--max-run-bytes", options->flow.max_run_bytes, "Reject longer runs (256MiB)")
       ->transform(unnamed(CLI::AsSizeValue(false)))
       ->check(unnamed(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 30)))
       ->type_name("SIZE");
-  command->add_option("--level", options->flow.level, "zstd compression level, 1 to 22 (3)")
+  command.add_option("--level", options->flow.level, "zstd compression level, 1 to 22 (3)")
       ->check(unnamed(CLI::Range(batch::k_min_level, batch::k_max_level)))
       ->type_name("N");
-  command->add_option("--jobs", options->flow.jobs, "Threads that parse and compress (one for each core)")
+  command.add_option("--jobs", options->flow.jobs, "Threads that parse and compress (one for each core)")
       ->check(unnamed(CLI::Range(std::size_t{1}, std::size_t{256})))
       ->type_name("N");
-  command->callback([&program, options] {
+  command.callback([&program, options] {
     program.run = [&program, options] {
       if (options->files.empty() && !options->drain && !options->follow) options->files.push_back("-");
       options->flow.flush_interval = interval_of(options->flush_interval);

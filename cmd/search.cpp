@@ -237,28 +237,26 @@ class SearchCommand {
 
 }  // namespace
 
-void add_search(Program& program) {
+void add_search(Program& program, CLI::App& command) {
   const auto options = std::make_shared<Options>();
-  CLI::App* const command = program.app.add_subcommand("search", "Find runs in the index");
-  add_filters(*command, options->filters);
-  command->add_option("--limit", options->limit, "Print at most so many runs (50; 0: all)")
+  add_filters(command, options->filters);
+  command.add_option("--limit", options->limit, "Print at most so many runs (50; 0: all)")
       ->check(unnamed(CLI::Range(std::size_t{0}, k_most_runs)))
       ->type_name("N");
-  command->add_option("--order", options->order, "newest (the default) or oldest first, by start time")
+  command.add_option("--order", options->order, "newest (the default) or oldest first, by start time")
       ->check(unnamed(CLI::IsMember({"newest", "oldest"})))
       ->type_name("ORDER");
-  command->add_option("--after", options->after, "Go on behind the run that has this cursor")
+  command.add_option("--after", options->after, "Go on behind the run that has this cursor")
       ->type_name("CURSOR");
-  command->add_flag("--count", options->count, "Print the number of runs alone");
+  command.add_flag("--count", options->count, "Print the number of runs alone");
   command
-      ->add_option("--format", options->format,
-                   "table, ndjson, csv or ids (a table on a terminal, else ndjson)")
+      .add_option("--format", options->format,
+                  "table, ndjson, csv or ids (a table on a terminal, else ndjson)")
       ->check(unnamed(CLI::IsMember({"table", "ndjson", "csv", "ids"})))
       ->type_name("FORMAT");
-  command->add_flag("--full", options->full, "Print the runs themselves, as they were stored");
-  command->add_flag("--no-sync", options->no_sync,
-                    "Do not make the index from the store where there is none");
-  command->callback([&program, options] {
+  command.add_flag("--full", options->full, "Print the runs themselves, as they were stored");
+  command.add_flag("--no-sync", options->no_sync, "Do not make the index from the store where there is none");
+  command.callback([&program, options] {
     program.run = [&program, options] {
       if (options->full && (options->count || !options->format.empty())) {
         throw base::Error(base::ErrorKind::usage,

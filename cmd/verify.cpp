@@ -168,19 +168,17 @@ class VerifyCommand {
 
 }  // namespace
 
-void add_verify(Program& program) {
+void add_verify(Program& program, CLI::App& command) {
   auto options = std::make_shared<Options>();
-  CLI::App* const command = program.app.add_subcommand(
-      "verify", "Prove that the store is whole, and that the index agrees with it");
   const CLI::Option* const read_data =
       command
-          ->add_option("--read-data", options->read_data,
-                       "Read the runs too: all of them, or N% of the frames, chosen at random")
+          .add_option("--read-data", options->read_data,
+                      "Read the runs too: all of them, or N% of the frames, chosen at random")
           ->expected(0, 1)
           ->type_name("[N%]");
-  command->add_flag("--repair", options->flow.repair,
-                    "Add to the index what only the store has; the store is never changed");
-  command->callback([&program, options, read_data] {
+  command.add_flag("--repair", options->flow.repair,
+                   "Add to the index what only the store has; the store is never changed");
+  command.callback([&program, options, read_data] {
     program.run = [&program, options, read_data] {
       if (read_data->count() > 0) options->flow.read.part = part_of(options->read_data);
       options->flow.read.seed = std::random_device{}();

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <future>
 #include <optional>
 
 #include "base/error.hpp"
+#include "base/thread_pool.hpp"
 #include "batch/format.hpp"
 #include "batch/frame.hpp"
 
@@ -33,6 +35,15 @@ bool is_broken(const Error& error) {
 
 std::string_view stored_in(const std::string& bytes, const store::Range& range, const run::Frame& frame) {
   return std::string_view(bytes).substr(frame.offset - range.offset, frame.stored);
+}
+
+// What the store gave, decompressed.
+std::string unpack(const std::string& key, const run::Frame& frame, std::string_view stored) {
+  try {
+    return batch::decompress_frame(stored, frame.raw);
+  } catch (const Error& error) {
+    throw Error(error.kind(), fmt::format("{}: {}", key, error.what()));
+  }
 }
 
 }  // namespace
@@ -75,18 +86,6 @@ bool FrameReader::read_cached(const std::string& key, const run::Frame& frame, s
   return true;
 }
 
-// What the store gave, decompressed; what is whole is kept.
-std::string FrameReader::unpack(const std::string& key, const run::Frame& frame, std::string_view stored) {
-  std::string raw;
-  try {
-    raw = batch::decompress_frame(stored, frame.raw);
-  } catch (const Error& error) {
-    throw Error(error.kind(), fmt::format("{}: {}", key, error.what()));
-  }
-  if (cache_ != nullptr) cache_->keep(key, frame.offset, stored);
-  return raw;
-}
-
 void FrameReader::read(std::span<const FramePlace> places, const Sink& sink, const Failure& failed) {
   std::vector<PlannedRange> plan;
   for (std::size_t i = 0; i < places.size(); ++i) {
@@ -102,19 +101,32 @@ void FrameReader::read(std::span<const FramePlace> places, const Sink& sink, con
   }
   std::vector<store::Range> ranges;
   for (const PlannedRange& planned : plan) ranges.push_back(planned.range);
+  if (ranges.empty()) return;
+  // Writing to the cache takes as long as decompressing, so one thread does the one and another the other,
+  // for one range at a time, so that no more than that waits.
+  base::ThreadPool keeper(cache_ != nullptr && places.size() > 1 ? 1 : 0);
+  std::vector<std::future<void>> kept;
   const auto use = [&](std::size_t range, const std::string& bytes) {
+    for (std::future<void>& frame : kept) frame.get();
+    kept.clear();
     for (const std::size_t i : plan[range].frames) {
+      const auto& [key, frame] = places[i];
+      const std::string_view stored = stored_in(bytes, ranges[range], frame);
       std::string raw;
       try {
-        raw = unpack(places[i].key, places[i].frame, stored_in(bytes, ranges[range], places[i].frame));
+        raw = unpack(key, frame, stored);
       } catch (const Error& error) {
         failed(i, error.what());
         continue;
       }
+      if (cache_ != nullptr) {
+        kept.push_back(keeper.submit([this, &place = places[i], copy = std::string(stored)] {
+          cache_->keep(place.key, place.frame.offset, copy);
+        }));
+      }
       sink(i, raw);
     }
   };
-  if (ranges.empty()) return;
   read_ranges(ranges, use, [&](std::size_t range, const std::string& why) {
     for (const std::size_t i : plan[range].frames) failed(i, why);
   });
@@ -158,8 +170,12 @@ void FrameReader::read_in_order(const std::string& key, std::span<const run::Fra
            (cache_ == nullptr || !cache_->contains(key, frames[end].offset, frames[end].stored)))
       range.length += frames[end++].stored;
     store_.read({&range, 1}, [&](std::size_t, const std::string& bytes) {
-      for (std::size_t i = begin; i < end; ++i)
-        sink(i, unpack(key, frames[i], stored_in(bytes, range, frames[i])));
+      for (std::size_t i = begin; i < end; ++i) {
+        const std::string_view stored = stored_in(bytes, range, frames[i]);
+        const std::string raw = unpack(key, frames[i], stored);
+        if (cache_ != nullptr) cache_->keep(key, frames[i].offset, stored);
+        sink(i, raw);
+      }
     });
     if (cache_ != nullptr) cache_->count_misses(end - begin - 1);  // the first was looked for
     begin = end;

@@ -31,7 +31,7 @@ std::vector<run::Frame> frames_of(index::Index& index, std::int64_t batch, std::
 // what the cache keeps, for the same frame is read in other company the next time.
 class FrameReader {
  public:
-  // `cache` may be null; it must not be shared with another thread.
+  // `cache` may be null; nobody else may use it meanwhile.
   FrameReader(store::ObjectStore& store, cache::FrameCache* cache) : store_(store), cache_(cache) {}
 
   using Sink = std::function<void(std::size_t which, std::string_view raw)>;
@@ -48,7 +48,6 @@ class FrameReader {
 
  private:
   bool read_cached(const std::string& key, const run::Frame& frame, std::size_t which, const Sink& sink);
-  std::string unpack(const std::string& key, const run::Frame& frame, std::string_view stored);
   using RangeBytes = std::function<void(std::size_t index, const std::string& bytes)>;
   void read_ranges(const std::vector<store::Range>& ranges, const RangeBytes& sink, const Failure& failed);
 

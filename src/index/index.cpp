@@ -63,8 +63,7 @@ Index::~Index() = default;
 
 // An index appears with all its tables at once: several processes may want to make the same one, and a switch
 // to WAL does not wait for its turn.
-void Index::create(const std::string& path, const std::string& store_url,
-                   base::AtomicFile::Replace replace) {
+void Index::create(const std::string& path, const std::string& store_url, base::AtomicFile::Replace replace) {
   base::make_directories(std::filesystem::absolute(path).parent_path().string());
   base::AtomicFile file(path);
   {
