@@ -35,8 +35,11 @@ struct Options {
   std::string regressions = RUNCTL_SIM_REGRESSIONS;
 };
 
-// One history in so many is run twice, to see that its seed decides everything.
-constexpr std::uint64_t k_repeated = 100;
+// One history in so many has connections of its own to each index.
+constexpr std::uint64_t k_fresh = 20;
+// One history in so many is run twice, to see that its seed decides everything: first with fresh connections,
+// then with kept ones.
+constexpr std::uint64_t k_repeated = 5 * k_fresh;
 // Seconds; a history takes milliseconds.
 constexpr int k_hang = 120;
 
@@ -104,18 +107,19 @@ class Simulation {
   }
 
   void work(std::size_t thread) {
-    const std::string directory = fmt::format("{}/{}", directory_, thread);
-    fs::create_directories(directory);
+    Workplace place(fmt::format("{}/{}", directory_, thread));
     while (failures_ < options_.max_failures) {
       const std::uint64_t number = next_++;
       if (number >= seeds_.size() + options_.histories) break;
       const std::uint64_t seed = seed_of(number);
       enter(thread, seed);
       const bool repeated = number % k_repeated == 0;
-      const Outcome outcome = run_history(seed, directory, repeated ? Traced::yes : Traced::no);
+      const Connections connections = number % k_fresh == 0 ? Connections::fresh : Connections::kept;
+      const Outcome outcome =
+          run_history(seed, place, connections, repeated ? Traced::yes : Traced::no);
       add(seed, outcome);
       if (repeated && outcome.failure.empty() &&
-          run_history(seed, directory, Traced::yes).trace != outcome.trace)
+          run_history(seed, place, Connections::kept, Traced::yes).trace != outcome.trace)
         report(seed, "the same seed gave another history");
       leave(thread);
     }
@@ -184,7 +188,11 @@ class Simulation {
 
 int trace_one(std::uint64_t seed) {
   const std::string directory = make_directory();
-  const Outcome outcome = run_history(seed, directory, Traced::yes);
+  Outcome outcome;
+  {
+    Workplace place(directory);
+    outcome = run_history(seed, place, Connections::fresh, Traced::yes);
+  }
   fs::remove_all(directory);
   fmt::print("{}{}\n", outcome.trace, outcome.failure.empty() ? "no promise broken" : outcome.failure);
   return outcome.failure.empty() ? 0 : 1;
