@@ -42,6 +42,7 @@ class Connection {
       : database_(database), path_(std::move(path)), flags_(flags), file_(identity_of(path_.c_str())) {}
 
   [[nodiscard]] bool is(const sqlite3* database) const { return database_ == database; }
+  [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] sqlite3* database() const { return database_; }
 
   // Whether one that is opened like this cannot be told from it.
@@ -96,12 +97,16 @@ class Keeper {
  public:
   void use(Connections use) {
     use_ = use;
-    if (use == Connections::fresh) close_waiting();
+    if (use == Connections::fresh) close_waiting([](const Connection&) { return true; });
   }
 
-  void close_waiting() {
-    for (Connection& connection : waiting_) connection.close();
-    waiting_.clear();
+  template <typename Which>
+  void close_waiting(const Which& which) {
+    std::erase_if(waiting_, [&which](Connection& connection) {
+      if (!which(connection)) return false;
+      connection.close();
+      return true;
+    });
   }
 
   int open(const char* path, sqlite3** database, int flags, const char* vfs) {
@@ -114,7 +119,9 @@ class Keeper {
       return SQLITE_OK;
     }
     const int code = open_anew(path, database, flags, vfs);
-    if (use_ == Connections::kept && code == SQLITE_OK) open_.emplace_back(*database, path, flags);
+    // A file that is being made gets another name when it is closed.
+    if (use_ == Connections::kept && code == SQLITE_OK && (flags & SQLITE_OPEN_CREATE) == 0)
+      open_.emplace_back(*database, path, flags);
     return code;
   }
 
@@ -195,6 +202,11 @@ int execute_kept(sqlite3* database, const char* sql, int (*row)(void*, int, char
 }
 
 void use_connections(Connections use) { keeper.use(use); }
-void close_kept_connections() { keeper.close_waiting(); }
+void close_kept_connections() {
+  keeper.close_waiting([](const Connection&) { return true; });
+}
+void close_kept_connections(const std::string& path) {
+  keeper.close_waiting([&path](const Connection& connection) { return connection.path() == path; });
+}
 
 }  // namespace runctl::sim

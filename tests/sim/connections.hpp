@@ -2,6 +2,8 @@
 // takes most of the time of a history, and is SQLite's own work; what the index asks of SQLite stays the same.
 #pragma once
 
+#include <string>
+
 namespace runctl::sim {
 
 enum class Connections {
@@ -12,7 +14,8 @@ enum class Connections {
 // Of this thread, from now on; none may be open.
 void use_connections(Connections use);
 
-// Closes those of this thread that wait.
+// Closes those of this thread that wait, all or those to one file.
 void close_kept_connections();
+void close_kept_connections(const std::string& path);
 
 }  // namespace runctl::sim

@@ -19,6 +19,7 @@
 #include <CLI/CLI.hpp>
 
 #include "history.hpp"
+#include "memory_files.hpp"
 
 namespace runctl::sim {
 
@@ -36,10 +37,10 @@ struct Options {
 };
 
 // One history in so many has connections of its own to each index.
-constexpr std::uint64_t k_fresh = 20;
+constexpr std::uint64_t k_fresh = 50;
 // One history in so many is run twice, to see that its seed decides everything: first with fresh connections,
 // then with kept ones.
-constexpr std::uint64_t k_repeated = 5 * k_fresh;
+constexpr std::uint64_t k_repeated = 2 * k_fresh;
 // Seconds; a history takes milliseconds.
 constexpr int k_hang = 120;
 
@@ -218,6 +219,7 @@ int run(int count, char** arguments) {
   // Indexes are opened all the time, and most of a history is the preparing of statements.
   ::sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
   ::sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 512, 400);
+  keep_files_in_memory();
   if (options.trace) return trace_one(options.seed);
   if (options.histories == 0) options.histories = 1;
   return Simulation(options).run();

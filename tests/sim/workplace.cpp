@@ -1,19 +1,15 @@
 #include "workplace.hpp"
 
-#include <sys/stat.h>
-
 #include <filesystem>
-#include <fstream>
 
 #include "index/index.hpp"
+#include "memory_files.hpp"
 #include "scene.hpp"
 
 namespace runctl::sim {
 
-namespace fs = std::filesystem;
-
 Workplace::Workplace(std::string directory) : directory_(std::move(directory)) {
-  fs::create_directories(directory_);
+  std::filesystem::create_directories(directory_);
   use_connections(Connections::fresh);
   Machine none;
   none.index_path = *this / "empty";
@@ -26,26 +22,20 @@ Workplace::~Workplace() { close_kept_connections(); }
 void Workplace::begin(Connections use) { use_connections(use); }
 
 void Workplace::remove_index(const std::string& path) {
-  close_kept_connections();
+  close_kept_connections(path);
   index::Index::remove(path);
 }
 
 void Workplace::place_empty_index(const std::string& path) const {
-  const auto fill = [](const std::string& file, const std::string& bytes) {
-    std::fstream(file, std::ios::binary | std::ios::in | std::ios::out) << bytes;
-    fs::resize_file(file, bytes.size());
-  };
-  if (!fs::exists(path + "-shm")) {
-    remove_index(path);
-    tests::write_whole(path, empty_);
+  // Connections that wait have the files open, and find in them what a machine finds after it was switched
+  // off: no log, and shared memory without a header, which SQLite makes anew.
+  if (overwrite_in_memory(path, empty_)) {
+    overwrite_in_memory(path + "-wal", "");
+    zero_in_memory(path + "-shm");
     return;
   }
-  // Connections that wait have these files open, and find in them what a machine finds after a crash with an
-  // empty log: SQLite builds the shared memory, which has no header then, anew.
-  fill(path, empty_);
-  fill(path + "-wal", "");
-  std::string nothing(fs::file_size(path + "-shm"), '\0');
-  fill(path + "-shm", nothing);
+  remove_index(path);
+  tests::write_whole(path, empty_);
 }
 
 }  // namespace runctl::sim
