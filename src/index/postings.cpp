@@ -128,6 +128,10 @@ void decode_block(PostingKind kind, std::string_view stored, std::vector<Posting
 void sort_postings(std::vector<Posting>& postings) {
   constexpr unsigned k_shift = 53;
   constexpr std::size_t k_buckets = std::size_t{1} << (64 - k_shift);
+  if (postings.size() < k_buckets / 8) {  // less than there are buckets to look into
+    std::sort(postings.begin(), postings.end());
+    return;
+  }
   std::vector<std::size_t> ends(k_buckets + 1, 0);
   for (const Posting& posting : postings) ++ends[(posting.key >> k_shift) + 1];
   for (std::size_t i = 1; i <= k_buckets; ++i) ends[i] += ends[i - 1];
