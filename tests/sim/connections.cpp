@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -36,6 +37,12 @@ Identity identity_of(const char* path) {
   return ::stat(path, &status) == 0 ? Identity{status.st_dev, status.st_ino} : Identity{};
 }
 
+// So that a text can be looked for without a copy of it.
+struct HashOfText {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+};
+
 class Connection {
  public:
   Connection(sqlite3* database, std::string path, int flags)
@@ -53,7 +60,9 @@ class Connection {
   [[nodiscard]] bool can_wait() const { return taken_.empty() && sqlite3_get_autocommit(database_) != 0; }
 
   int take(std::string_view sql, unsigned flags, sqlite3_stmt** statement) {
-    std::vector<sqlite3_stmt*>& free = free_[std::string(sql)];
+    auto found = free_.find(sql);
+    if (found == free_.end()) found = free_.emplace(sql, std::vector<sqlite3_stmt*>()).first;
+    std::vector<sqlite3_stmt*>& free = found->second;
     int code = SQLITE_OK;
     if (free.empty()) {
       code = prepare_anew(database_, sql.data(), static_cast<int>(sql.size()), flags, statement, nullptr);
@@ -61,19 +70,20 @@ class Connection {
       *statement = free.back();
       free.pop_back();
     }
-    if (code == SQLITE_OK) taken_.push_back(*statement);
+    if (code == SQLITE_OK) taken_.push_back({*statement, &free});
     return code;
   }
 
   // False for one that SQLite prepared for itself.
   bool give_back(sqlite3_stmt* statement) {
-    const auto taken = std::find(taken_.rbegin(), taken_.rend(), statement);
+    const auto taken = std::find_if(taken_.rbegin(), taken_.rend(),
+                                    [statement](const Taken& t) { return t.statement == statement; });
     if (taken == taken_.rend()) return false;
+    taken->back->push_back(statement);
     *taken = taken_.back();
     taken_.pop_back();
     sqlite3_reset(statement);
     sqlite3_clear_bindings(statement);
-    free_[sqlite3_sql(statement)].push_back(statement);
     return true;
   }
 
@@ -89,16 +99,17 @@ class Connection {
   std::string path_;
   int flags_;
   Identity file_;
-  std::vector<sqlite3_stmt*> taken_;
-  std::unordered_map<std::string, std::vector<sqlite3_stmt*>> free_;  // by their text
+  struct Taken {
+    sqlite3_stmt* statement = nullptr;
+    std::vector<sqlite3_stmt*>* back = nullptr;  // where it came from
+  };
+  std::vector<Taken> taken_;
+  std::unordered_map<std::string, std::vector<sqlite3_stmt*>, HashOfText, std::equal_to<>> free_;  // by text
 };
 
 class Keeper {
  public:
-  void use(Connections use) {
-    use_ = use;
-    if (use == Connections::fresh) close_waiting([](const Connection&) { return true; });
-  }
+  void use(Connections use) { use_ = use; }
 
   template <typename Which>
   void close_waiting(const Which& which) {
@@ -110,8 +121,8 @@ class Keeper {
   }
 
   int open(const char* path, sqlite3** database, int flags, const char* vfs) {
-    const auto waiting =
-        std::find_if(waiting_.begin(), waiting_.end(), [&](const Connection& c) { return c.serves(path, flags); });
+    const auto waiting = std::find_if(waiting_.begin(), waiting_.end(),
+                                      [&](const Connection& c) { return c.serves(path, flags); });
     if (use_ == Connections::kept && waiting != waiting_.end()) {
       *database = waiting->database();
       open_.push_back(std::move(*waiting));
@@ -143,7 +154,8 @@ class Keeper {
 
  private:
   std::vector<Connection>::iterator find(const sqlite3* database) {
-    return std::find_if(open_.begin(), open_.end(), [database](const Connection& c) { return c.is(database); });
+    return std::find_if(open_.begin(), open_.end(),
+                        [database](const Connection& c) { return c.is(database); });
   }
 
   Connections use_ = Connections::fresh;

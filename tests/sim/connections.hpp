@@ -1,5 +1,6 @@
 // SQLite connections that outlive the processes that opened them. To open one and to prepare statements anew
-// takes most of the time of a history, and is SQLite's own work; what the index asks of SQLite stays the same.
+// takes most of the time of a history, and is SQLite's own work; what the index asks of SQLite stays the
+// same.
 #pragma once
 
 #include <string>

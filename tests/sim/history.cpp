@@ -69,12 +69,10 @@ class History {
   }
 
   // Most begin with an empty index.
-  void make_index(const Machine& machine) {
+  void make_index(Machine& machine) {
     if (!machine.cache_path.empty()) std::filesystem::remove_all(machine.cache_path);
-    if (world().chance(0.02))
-      Workplace::remove_index(machine.index_path);
-    else
-      place_.place_empty_index(machine.index_path);
+    const std::string name = "index." + machine.name;
+    machine.index_path = world().chance(0.02) ? place_.no_index(name) : place_.empty_index(name);
   }
 
   // In each history some things go wrong often, and others never.

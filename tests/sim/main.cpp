@@ -36,11 +36,9 @@ struct Options {
   std::string regressions = RUNCTL_SIM_REGRESSIONS;
 };
 
-// One history in so many has connections of its own to each index.
-constexpr std::uint64_t k_fresh = 50;
-// One history in so many is run twice, to see that its seed decides everything: first with fresh connections,
-// then with kept ones.
-constexpr std::uint64_t k_repeated = 2 * k_fresh;
+// One history in so many is run twice, to see that its seed decides everything: first with connections of its
+// own to each index, then, like all others, with those of earlier histories.
+constexpr std::uint64_t k_repeated = 100;
 // Seconds; a history takes milliseconds.
 constexpr int k_hang = 120;
 
@@ -115,9 +113,8 @@ class Simulation {
       const std::uint64_t seed = seed_of(number);
       enter(thread, seed);
       const bool repeated = number % k_repeated == 0;
-      const Connections connections = number % k_fresh == 0 ? Connections::fresh : Connections::kept;
-      const Outcome outcome =
-          run_history(seed, place, connections, repeated ? Traced::yes : Traced::no);
+      const Outcome outcome = repeated ? run_history(seed, place, Connections::fresh, Traced::yes)
+                                       : run_history(seed, place, Connections::kept, Traced::no);
       add(seed, outcome);
       if (repeated && outcome.failure.empty() &&
           run_history(seed, place, Connections::kept, Traced::yes).trace != outcome.trace)

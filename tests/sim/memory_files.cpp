@@ -27,7 +27,9 @@ constexpr std::size_t k_descriptors = 1024;
 // Memory that stays where it is when a file grows: SQLite maps its shared memory.
 class Room {
  public:
-  Room() : begin_(::mmap(nullptr, k_room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)) {
+  Room()
+      : begin_(::mmap(nullptr, k_room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                      -1, 0)) {
     if (begin_ == MAP_FAILED) throw std::bad_alloc();
   }
   ~Room() { ::munmap(begin_, k_room); }
@@ -80,9 +82,9 @@ File* find(const std::string& path) {
 
 bool read_all(File& file) {
   while (file.size < static_cast<std::size_t>(file.status.st_size)) {
-    const ssize_t got = ::pread(file.disk, file.room.begin() + file.size,
-                                static_cast<std::size_t>(file.status.st_size) - file.size,
-                                static_cast<off_t>(file.size));
+    const ssize_t got =
+        ::pread(file.disk, file.room.begin() + file.size,
+                static_cast<std::size_t>(file.status.st_size) - file.size, static_cast<off_t>(file.size));
     if (got <= 0) return false;
     file.size += static_cast<std::size_t>(got);
   }
@@ -92,8 +94,8 @@ bool read_all(File& file) {
 bool write_all(const File& file) {
   std::size_t written = 0;
   while (written < file.size) {
-    const ssize_t done = ::pwrite(file.disk, file.room.begin() + written, file.size - written,
-                                  static_cast<off_t>(written));
+    const ssize_t done =
+        ::pwrite(file.disk, file.room.begin() + written, file.size - written, static_cast<off_t>(written));
     if (done <= 0) return false;
     written += static_cast<std::size_t>(done);
   }

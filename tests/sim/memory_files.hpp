@@ -1,5 +1,5 @@
-// The bytes of SQLite's files, in memory while SQLite has them open: a history reads and writes them a thousand
-// times. Names, and who may open what, are still the file system's.
+// The bytes of SQLite's files, in memory while SQLite has them open: a history reads and writes them a
+// thousand times. Names, and who may open what, are still the file system's.
 #pragma once
 
 #include <string>

@@ -49,7 +49,6 @@ Scene::Scene(std::uint64_t seed, bool traced, const Workplace& place)
   for (std::size_t i = 0; i < count; ++i) {
     Machine& machine = machines.emplace_back();
     machine.name = fmt::format("m{}", i);
-    machine.index_path = place / fmt::format("index{}", i);
     if (cached) machine.cache_path = place / fmt::format("cache{}", i);
     machine.clock_offset = std::chrono::milliseconds(static_cast<std::int64_t>(world.below(400)) - 200);
   }

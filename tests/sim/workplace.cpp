@@ -19,23 +19,34 @@ Workplace::Workplace(std::string directory) : directory_(std::move(directory)) {
 
 Workplace::~Workplace() { close_kept_connections(); }
 
-void Workplace::begin(Connections use) { use_connections(use); }
-
-void Workplace::remove_index(const std::string& path) {
-  close_kept_connections(path);
-  index::Index::remove(path);
+void Workplace::begin(Connections use) {
+  use_ = use;
+  use_connections(use);
 }
 
-void Workplace::place_empty_index(const std::string& path) const {
+std::string Workplace::no_index(const std::string& name) const {
+  std::string path = *this / (name + ".new");
+  close_kept_connections(path);
+  index::Index::remove(path);
+  return path;
+}
+
+std::string Workplace::empty_index(const std::string& name) const {
+  if (use_ == Connections::fresh) {
+    std::string path = no_index(name);
+    tests::write_whole(path, empty_);
+    return path;
+  }
   // Connections that wait have the files open, and find in them what a machine finds after it was switched
   // off: no log, and shared memory without a header, which SQLite makes anew.
+  std::string path = *this / name;
   if (overwrite_in_memory(path, empty_)) {
     overwrite_in_memory(path + "-wal", "");
     zero_in_memory(path + "-shm");
-    return;
+  } else {
+    tests::write_whole(path, empty_);
   }
-  remove_index(path);
-  tests::write_whole(path, empty_);
+  return path;
 }
 
 }  // namespace runctl::sim

@@ -18,16 +18,18 @@ class Workplace {
 
   [[nodiscard]] std::string operator/(const std::string& name) const { return directory_ + "/" + name; }
 
-  // Nobody has an index there open; how it is opened from now on.
+  // How indexes are opened from now on; none may be open.
   void begin(Connections use);
-  // Afterwards there is none at `path`.
-  static void remove_index(const std::string& path);
-  // Afterwards there is an empty one, the same each time to the last byte.
-  void place_empty_index(const std::string& path) const;
+
+  // The path of an index that is not there.
+  [[nodiscard]] std::string no_index(const std::string& name) const;
+  // Of an empty one, the same each time to the last byte.
+  [[nodiscard]] std::string empty_index(const std::string& name) const;
 
  private:
   const std::string directory_;
   std::string empty_;
+  Connections use_ = Connections::fresh;
 };
 
 }  // namespace runctl::sim
