@@ -35,7 +35,14 @@ bool was_used_since(int shard, const Entry& entry) {
 }
 
 void learn_all(const Directory& directory, UsageLock& lock) {
-  for (unsigned shard = 0; shard < k_shards; ++shard) measure(directory, lock, shard);
+  // The first thing that a new cache keeps comes here: there is no shard then but its own.
+  const std::bitset<k_shards> shards = directory.shards();
+  for (unsigned shard = 0; shard < k_shards; ++shard) {
+    if (shards.test(shard))
+      measure(directory, lock, shard);
+    else
+      lock.usage.shards[shard] = {};
+  }
   lock.save();
 }
 

@@ -68,6 +68,17 @@ void write_tag(int root) {
 struct CloseDirectory {
   void operator()(DIR* stream) const { ::closedir(stream); }
 };
+using Stream = std::unique_ptr<DIR, CloseDirectory>;
+
+// From the first on, whatever was read of the directory before.
+Stream entries_of(int directory, const std::string& path) {
+  // The stream owns its descriptor.
+  const int duplicate = ::fcntl(directory, F_DUPFD_CLOEXEC, 0);
+  Stream stream(duplicate < 0 ? nullptr : ::fdopendir(duplicate));
+  if (!stream) base::throw_errno(path, errno);
+  ::rewinddir(stream.get());  // the place is shared with the descriptor
+  return stream;
+}
 
 }  // namespace
 
@@ -119,16 +130,26 @@ base::FileDescriptor Directory::shard(unsigned shard, Make make) const {
   return directory;
 }
 
+std::bitset<k_shards> Directory::shards() const {
+  const Stream stream = entries_of(root_.get(), path_);
+  std::bitset<k_shards> found;
+  while (const dirent* const entry = ::readdir(stream.get())) {
+    const std::string_view name(entry->d_name);
+    unsigned shard = 0;
+    if (name.size() == 2 && std::from_chars(name.begin(), name.end(), shard, 16).ptr == name.end() &&
+        shard_name(shard).data() == name)
+      found.set(shard);
+  }
+  return found;
+}
+
 std::optional<Listing> Directory::list(unsigned shard) const {
   const base::FileDescriptor directory = this->shard(shard, Make::no);
   if (!directory) {
     if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) return std::nullopt;
     base::throw_errno(path_ + "/" + shard_name(shard).data(), errno);
   }
-  // The stream owns its descriptor.
-  const int duplicate = ::fcntl(directory.get(), F_DUPFD_CLOEXEC, 0);
-  const std::unique_ptr<DIR, CloseDirectory> stream(duplicate < 0 ? nullptr : ::fdopendir(duplicate));
-  if (!stream) base::throw_errno(path_of(shard, ""), errno);
+  const Stream stream = entries_of(directory.get(), path_of(shard, ""));
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
   Listing listing;

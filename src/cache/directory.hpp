@@ -2,6 +2,7 @@
 // Everything in v1 is ours; of DIR we make and use nothing else.
 #pragma once
 
+#include <bitset>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "base/file.hpp"
 #include "cache/eviction.hpp"
+#include "cache/usage.hpp"
 
 namespace runctl::cache {
 
@@ -37,6 +39,8 @@ class Directory {
   // The descriptor holds no file where the shard is not there or is no directory. With Make::yes throws
   // base::Error(io) then.
   [[nodiscard]] base::FileDescriptor shard(unsigned shard, Make make) const;
+  // Which shards there are; some of them may be no directories. Throws base::Error(io).
+  [[nodiscard]] std::bitset<k_shards> shards() const;
   // Absent where there is no such shard. Throws base::Error(io).
   [[nodiscard]] std::optional<Listing> list(unsigned shard) const;
   // Removes the shard's directory if it is empty; false where it is not.

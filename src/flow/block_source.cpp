@@ -1,6 +1,7 @@
 #include "flow/block_source.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/error.hpp"
 
@@ -33,15 +34,19 @@ BlockSource::BlockSource(std::vector<Input> inputs, const Options& options, base
     : inputs_(std::move(inputs)),
       options_(options),
       pool_(pool),
-      pieces_(options.blocks_ahead),
+      pieces_(options.blocks_ahead > 0 ? options.blocks_ahead : std::numeric_limits<std::size_t>::max()),
       reader_(options.records, options.max_run_bytes, k_found),
-      state_(input_start()),
-      thread_([this] { read_inputs(); }) {}
+      state_(input_start()) {
+  if (options.blocks_ahead > 0)
+    thread_ = std::thread([this] { read_inputs(); });
+  else
+    read_inputs();
+}
 
 BlockSource::~BlockSource() {
   cancel();
   pieces_.close();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void BlockSource::cancel() {
@@ -72,7 +77,12 @@ void BlockSource::read_inputs() {
 // Reads behind `text`; 0 at the end, or when what was read has waited long enough for more.
 std::size_t BlockSource::read_some(std::size_t input, std::string& text) {
   const std::size_t filled = text.size();
-  text.resize(std::max(k_block, filled + k_block / 4));
+  // A small file needs no more than its size, and a byte to see that it ends; one that inflates to more grows
+  // from there.
+  const std::size_t begin = static_cast<std::size_t>(std::min<std::uint64_t>(
+                                k_block - 1, inputs_[input].size().value_or(k_block))) +
+                            1;
+  text.resize(std::max(begin, filled + std::max(begin / 4, std::min(filled, k_block / 4))));
   std::size_t got = 0;
   try {
     got = inputs_[input].read({text.data() + filled, text.size() - filled}, quiet_at_);

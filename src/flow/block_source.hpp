@@ -34,7 +34,7 @@ class BlockSource {
   struct Options {
     run::RecordOptions records;
     std::size_t max_run_bytes = 0;
-    std::size_t blocks_ahead = 4;
+    std::size_t blocks_ahead = 4;  // 0: no thread reads; all is read before the first block is given
     // How long lines of a pipe that has become quiet wait for more; 0: until a block is full.
     std::chrono::milliseconds linger{0};
   };

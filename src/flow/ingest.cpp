@@ -132,8 +132,9 @@ class Pipeline {
  private:
   void read(std::vector<Input> inputs) {
     const auto linger = std::min(options_.flush_interval, k_linger);
-    BlockSource source(std::move(inputs),
-                       {options_.records, options_.max_run_bytes, options_.jobs + 2, linger}, pool_);
+    BlockSource source(
+        std::move(inputs),
+        {options_.records, options_.max_run_bytes, options_.jobs > 0 ? options_.jobs + 2 : 0, linger}, pool_);
     const InputScope scope(*this, source);
     const std::stop_callback on_stop(options_.stop, [this] {
       cancel_input();

@@ -29,8 +29,8 @@ struct IngestOptions {
   // A run from a pipe is stored at the latest when this time has passed since it came; 0: when the batch is
   // full.
   std::chrono::milliseconds flush_interval{0};
-  // Threads that parse and compress; 0: all but the reading of inputs is done on the calling thread, so that
-  // the store and the index are called in one order.
+  // Threads that parse and compress; 0: all is done on the calling thread, so that the store and the index
+  // are called in one order, and inputs are read whole before that.
   std::size_t jobs = 1;
   bool stop_at_first_reject = false;
   bool dry_run = false;  // store nothing, record nothing

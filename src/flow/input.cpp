@@ -77,7 +77,7 @@ struct Input::State {
   std::atomic<std::uint64_t> position{0};
   base::FileDescriptor wake{::eventfd(0, EFD_CLOEXEC)};
   std::atomic<bool> cancelled{false};
-  std::vector<char> buffer = std::vector<char>(k_buffer);
+  std::unique_ptr<char[]> buffer = std::make_unique_for_overwrite<char[]>(k_buffer);
   std::string_view unread;  // of the buffer
   bool started = false;
   std::optional<Clock::time_point> until;  // of this read
@@ -88,10 +88,10 @@ struct Input::State {
 
   // Puts more of the file behind what is unread; false at the end.
   bool fill() {
-    if (!unread.empty()) std::memmove(buffer.data(), unread.data(), unread.size());
+    if (!unread.empty()) std::memmove(buffer.get(), unread.data(), unread.size());
     const std::size_t kept = unread.size();
-    const std::size_t got = read_file({buffer.data() + kept, buffer.size() - kept});
-    unread = {buffer.data(), kept + got};
+    const std::size_t got = read_file({buffer.get() + kept, k_buffer - kept});
+    unread = {buffer.get(), kept + got};
     position += got;
     return got > 0;
   }

@@ -19,8 +19,7 @@ constexpr Time k_all_is_over = std::chrono::seconds(10);
 
 class History {
  public:
-  History(std::uint64_t seed, const std::string& directory, bool traced)
-      : directory_(directory), scene_(seed, traced, directory) {}
+  History(std::uint64_t seed, Workplace& place, bool traced) : place_(place), scene_(seed, traced, place) {}
 
   Outcome run() {
     prepare();
@@ -53,7 +52,7 @@ class History {
   // Inputs overlap: the same runs, other versions of them, one run twice.
   void make_input(std::size_t number) {
     Input& input = scene_.inputs.emplace_back();
-    input.path = fmt::format("{}/input{}", directory_, number);
+    input.path = place_ / fmt::format("input{}", number);
     std::string text;
     const std::size_t count = 1 + world().below(12);
     for (std::size_t i = 0; i < count; ++i) {
@@ -69,19 +68,11 @@ class History {
     tests::write_whole(input.path, text);
   }
 
-  // Making an index costs more than most histories, so most start from a copy of an empty one.
-  void make_index(const Machine& machine) {
-    namespace fs = std::filesystem;
-    index::Index::remove(machine.index_path);
-    if (!machine.cache_path.empty()) fs::remove_all(machine.cache_path);
-    if (world().chance(0.02)) return;
-    const std::string model = directory_ + "/empty";
-    if (!fs::exists(model)) {
-      Machine none;
-      none.index_path = model;
-      Scene::open(none, Access::write);
-    }
-    fs::copy_file(model, machine.index_path);
+  // Most begin with an empty index.
+  void make_index(Machine& machine) {
+    if (!machine.cache_path.empty()) std::filesystem::remove_all(machine.cache_path);
+    const std::string name = "index." + machine.name;
+    machine.index_path = world().chance(0.02) ? place_.no_index(name) : place_.empty_index(name);
   }
 
   // In each history some things go wrong often, and others never.
@@ -249,14 +240,15 @@ class History {
     return last;
   }
 
-  const std::string directory_;
+  Workplace& place_;
   Scene scene_;
 };
 
 }  // namespace
 
-Outcome run_history(std::uint64_t seed, const std::string& directory, Traced traced) {
-  return History(seed, directory, traced == Traced::yes).run();
+Outcome run_history(std::uint64_t seed, Workplace& place, Connections connections, Traced traced) {
+  place.begin(connections);
+  return History(seed, place, traced == Traced::yes).run();
 }
 
 }  // namespace runctl::sim

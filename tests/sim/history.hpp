@@ -6,6 +6,7 @@
 #include <string>
 
 #include "scene.hpp"
+#include "workplace.hpp"
 
 namespace runctl::sim {
 
@@ -19,7 +20,7 @@ struct Outcome {
 
 enum class Traced { no, yes };
 
-// `directory` is this thread's own; what earlier histories left in it is removed.
-Outcome run_history(std::uint64_t seed, const std::string& directory, Traced traced);
+// `place` is this thread's own; what earlier histories left in it is removed.
+Outcome run_history(std::uint64_t seed, Workplace& place, Connections connections, Traced traced);
 
 }  // namespace runctl::sim

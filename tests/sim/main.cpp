@@ -19,6 +19,7 @@
 #include <CLI/CLI.hpp>
 
 #include "history.hpp"
+#include "memory_files.hpp"
 
 namespace runctl::sim {
 
@@ -35,7 +36,8 @@ struct Options {
   std::string regressions = RUNCTL_SIM_REGRESSIONS;
 };
 
-// One history in so many is run twice, to see that its seed decides everything.
+// One history in so many is run twice, to see that its seed decides everything: first with connections of its
+// own to each index, then, like all others, with those of earlier histories.
 constexpr std::uint64_t k_repeated = 100;
 // Seconds; a history takes milliseconds.
 constexpr int k_hang = 120;
@@ -104,18 +106,18 @@ class Simulation {
   }
 
   void work(std::size_t thread) {
-    const std::string directory = fmt::format("{}/{}", directory_, thread);
-    fs::create_directories(directory);
+    Workplace place(fmt::format("{}/{}", directory_, thread));
     while (failures_ < options_.max_failures) {
       const std::uint64_t number = next_++;
       if (number >= seeds_.size() + options_.histories) break;
       const std::uint64_t seed = seed_of(number);
       enter(thread, seed);
       const bool repeated = number % k_repeated == 0;
-      const Outcome outcome = run_history(seed, directory, repeated ? Traced::yes : Traced::no);
+      const Outcome outcome = repeated ? run_history(seed, place, Connections::fresh, Traced::yes)
+                                       : run_history(seed, place, Connections::kept, Traced::no);
       add(seed, outcome);
       if (repeated && outcome.failure.empty() &&
-          run_history(seed, directory, Traced::yes).trace != outcome.trace)
+          run_history(seed, place, Connections::kept, Traced::yes).trace != outcome.trace)
         report(seed, "the same seed gave another history");
       leave(thread);
     }
@@ -184,7 +186,11 @@ class Simulation {
 
 int trace_one(std::uint64_t seed) {
   const std::string directory = make_directory();
-  const Outcome outcome = run_history(seed, directory, Traced::yes);
+  Outcome outcome;
+  {
+    Workplace place(directory);
+    outcome = run_history(seed, place, Connections::fresh, Traced::yes);
+  }
   fs::remove_all(directory);
   fmt::print("{}{}\n", outcome.trace, outcome.failure.empty() ? "no promise broken" : outcome.failure);
   return outcome.failure.empty() ? 0 : 1;
@@ -210,6 +216,7 @@ int run(int count, char** arguments) {
   // Indexes are opened all the time, and most of a history is the preparing of statements.
   ::sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
   ::sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 512, 400);
+  keep_files_in_memory();
   if (options.trace) return trace_one(options.seed);
   if (options.histories == 0) options.histories = 1;
   return Simulation(options).run();

@@ -38,7 +38,7 @@ const char* name_of(ErrorKind kind) {
 
 }  // namespace
 
-Scene::Scene(std::uint64_t seed, bool traced, const std::string& directory)
+Scene::Scene(std::uint64_t seed, bool traced, const Workplace& place)
     : world(seed, traced),
       // In braces: what is drawn first must not depend on the compiler.
       bucket{world, world.chance(0.6), random_step(seed),
@@ -49,8 +49,7 @@ Scene::Scene(std::uint64_t seed, bool traced, const std::string& directory)
   for (std::size_t i = 0; i < count; ++i) {
     Machine& machine = machines.emplace_back();
     machine.name = fmt::format("m{}", i);
-    machine.index_path = fmt::format("{}/index{}", directory, i);
-    if (cached) machine.cache_path = fmt::format("{}/cache{}", directory, i);
+    if (cached) machine.cache_path = place / fmt::format("cache{}", i);
     machine.clock_offset = std::chrono::milliseconds(static_cast<std::int64_t>(world.below(400)) - 200);
   }
 }

@@ -12,6 +12,7 @@
 #include "bucket.hpp"
 #include "index/index.hpp"
 #include "model.hpp"
+#include "workplace.hpp"
 #include "world.hpp"
 
 namespace runctl::sim {
@@ -59,7 +60,7 @@ struct Scene {
   bool tampered = false;         // with a file of a cache
   Counts counts;
 
-  Scene(std::uint64_t seed, bool traced, const std::string& directory);
+  Scene(std::uint64_t seed, bool traced, const Workplace& place);
 
   // The index of the machine as a process of it opens it; with Access::write it is made where it is absent.
   static std::optional<index::Index> open(const Machine& machine, index::Index::Access access);
