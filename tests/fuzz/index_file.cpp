@@ -1,5 +1,5 @@
-// What an index file holds: blocks of postings, filters, the numbers by which segments are found, and the file
-// itself. Whatever stands there, all that is asked of the index ends, with an answer or an error.
+// What an index file holds: blocks of postings, filters, the numbers by which segments are found, and the
+// file itself. Whatever stands there, all that is asked of the index ends, with an answer or an error.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -86,7 +86,7 @@ run::Table table_of(std::size_t first, std::size_t count) {
   return table;
 }
 
-constexpr std::size_t k_first_runs = 230;  // several blocks
+constexpr std::size_t k_first_runs = 230;   // several blocks
 constexpr std::size_t k_small_batches = 6;  // and one more makes merging due
 constexpr std::size_t k_small_runs = 4;
 constexpr std::size_t k_runs = k_first_runs + k_small_batches * k_small_runs;
@@ -187,7 +187,8 @@ void ask(Question question) {
   try {
     question();
   } catch (const base::Error& error) {
-    require(std::string_view(error.what()).find("misuse") == std::string_view::npos, "SQLite is used rightly");
+    require(std::string_view(error.what()).find("misuse") == std::string_view::npos,
+            "SQLite is used rightly");
   }
 }
 
@@ -274,26 +275,46 @@ struct Column {
   const char* key;
 };
 constexpr std::array k_columns = std::to_array<Column>({
-    {"block", "entries", "block"},        {"block", "rank", "block"},
-    {"block", "block", "block"},          {"segment", "filter", "segment"},
-    {"segment", "entries", "segment"},    {"segment", "first_block", "segment"},
-    {"segment", "last_block", "segment"}, {"segment", "level", "segment"},
-    {"segment", "kind", "segment"},       {"segment", "least", "segment"},
-    {"segment", "greatest", "segment"},   {"segment", "first_row", "segment"},
-    {"segment", "last_row", "segment"},   {"segment", "segment", "segment"},
-    {"place", "block", "block"},          {"place", "key", "block"},
-    {"place", "start", "block"},          {"place", "row", "block"},
-    {"place", "segment", "block"},        {"run", "run", "run"},
-    {"run", "id", "run"},                 {"run", "trace", "run"},
-    {"run", "parent", "run"},             {"run", "batch", "run"},
-    {"run", "name", "run"},               {"run", "start", "run"},
-    {"run", "duration", "run"},           {"run", "raw_offset", "run"},
-    {"run", "length", "run"},             {"old_version", "run", "run"},
-    {"batch", "batch", "batch"},          {"batch", "key", "batch"},
-    {"batch", "size", "batch"},           {"batch", "modified", "batch"},
-    {"frame", "raw_offset", "batch"},     {"frame", "raw", "batch"},
-    {"name", "value", "name"},            {"name", "runs", "name"},
-    {"setting", "value", "name"},         {"sqlite_sequence", "seq", "name"},
+    {"block", "entries", "block"},
+    {"block", "rank", "block"},
+    {"block", "block", "block"},
+    {"segment", "filter", "segment"},
+    {"segment", "entries", "segment"},
+    {"segment", "first_block", "segment"},
+    {"segment", "last_block", "segment"},
+    {"segment", "level", "segment"},
+    {"segment", "kind", "segment"},
+    {"segment", "least", "segment"},
+    {"segment", "greatest", "segment"},
+    {"segment", "first_row", "segment"},
+    {"segment", "last_row", "segment"},
+    {"segment", "segment", "segment"},
+    {"place", "block", "block"},
+    {"place", "key", "block"},
+    {"place", "start", "block"},
+    {"place", "row", "block"},
+    {"place", "segment", "block"},
+    {"run", "run", "run"},
+    {"run", "id", "run"},
+    {"run", "trace", "run"},
+    {"run", "parent", "run"},
+    {"run", "batch", "run"},
+    {"run", "name", "run"},
+    {"run", "start", "run"},
+    {"run", "duration", "run"},
+    {"run", "raw_offset", "run"},
+    {"run", "length", "run"},
+    {"old_version", "run", "run"},
+    {"batch", "batch", "batch"},
+    {"batch", "key", "batch"},
+    {"batch", "size", "batch"},
+    {"batch", "modified", "batch"},
+    {"frame", "raw_offset", "batch"},
+    {"frame", "raw", "batch"},
+    {"name", "value", "name"},
+    {"name", "runs", "name"},
+    {"setting", "value", "name"},
+    {"sqlite_sequence", "seq", "name"},
 });
 
 constexpr std::array k_numbers = std::to_array<std::int64_t>(
@@ -310,12 +331,14 @@ void change(Database& database, Input& input) {
                                               " FROM " + table + " LIMIT 1 OFFSET ?2)";
   std::string sql = "UPDATE OR IGNORE " + table + " SET " + column.column + " = ?1" + of_row;
   std::string bytes;
-  if (kind == 4) sql = "UPDATE OR IGNORE " + table + " SET " + column.column + " = " + column.column + " + ?1" + of_row;
+  if (kind == 4)
+    sql = "UPDATE OR IGNORE " + table + " SET " + column.column + " = " + column.column + " + ?1" + of_row;
   if (kind == 5) sql = "UPDATE OR IGNORE " + table + " SET " + column.column + " = CAST(?1 AS TEXT)" + of_row;
   if (kind == 6) sql = "DELETE FROM " + table + of_row + " AND ?1 = ?1";
   if (kind == 7) {
-    sql = "INSERT INTO segment SELECT NULL, kind, level, entries, least, greatest, first_block, last_block, "
-          "first_row, last_row, filter FROM segment WHERE ?1 = ?1 LIMIT 1 OFFSET ?2";
+    sql =
+        "INSERT INTO segment SELECT NULL, kind, level, entries, least, greatest, first_block, last_block, "
+        "first_row, last_row, filter FROM segment WHERE ?1 = ?1 LIMIT 1 OFFSET ?2";
   }
   if (kind == 8) sql = "INSERT OR IGNORE INTO block SELECT ?1, rank, entries FROM block LIMIT 1 OFFSET ?2";
   index::Statement statement = database.prepare(sql);
