@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "base/time.hpp"
 #include "index/postings.hpp"
@@ -100,6 +101,7 @@ void migrate_from_1(Database& database) {
   create_tables(database);
   database.execute(k_copy_from_1);
   const std::int64_t rows = database.number("SELECT max(run) FROM run");
+  if (rows > std::numeric_limits<std::uint32_t>::max()) throw_broken_block();
   for (std::int64_t first = 1; first <= rows; first += k_rows_together) {
     add_postings(database, first, std::min(rows, first + k_rows_together - 1));
   }

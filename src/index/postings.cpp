@@ -18,6 +18,8 @@ constexpr std::size_t k_block_bytes = 2016;
 constexpr std::size_t k_entry_max = 40;
 // As many segments of a level become one of the next.
 constexpr std::size_t k_fan_in = 8;
+// More blocks, or entries of a segment, than any file has.
+constexpr std::int64_t k_too_many = std::int64_t{1} << 62;
 
 void append_varint(std::string& out, std::uint64_t number) {
   for (; number >= 0x80; number >>= 7) out += static_cast<char>(number | 0x80);
@@ -61,10 +63,16 @@ Segment segment_of(const Statement& select) {
           static_cast<std::uint32_t>(select.number(6))};
 }
 
+// Whoever counts blocks or entries on from here stays within the numbers that there are.
+void check(const Segment& segment) {
+  const bool possible = segment.entries > 0 && segment.entries < k_too_many && segment.first_block > 0 &&
+                        segment.first_block <= segment.last_block && segment.last_block < k_too_many;
+  if (!possible) throw_broken_block();
+}
+
 constexpr const char* k_select_segments =
-    "SELECT segment, level, entries, first_block, last_block, first_row, last_row, least, greatest FROM "
-    "segment "
-    "WHERE kind = ?1 ORDER BY first_row";
+    "SELECT segment, level, entries, first_block, last_block, first_row, last_row, least, greatest "
+    "FROM segment WHERE kind = ?1 ORDER BY first_row";
 
 // Reads a segment from its first entry to its last.
 class SegmentReader {
@@ -161,6 +169,7 @@ std::vector<Segment> segments_of(Database& database, PostingKind kind) {
   Statement select = database.prepare(k_select_segments);
   select.bind(1, static_cast<int>(kind));
   while (select.step()) segments.push_back(segment_of(select));
+  for (const Segment& segment : segments) check(segment);
   return segments;
 }
 
@@ -177,6 +186,7 @@ std::int64_t BlockSource::at_or_before(const Segment& segment, const Posting& po
   place_.bind(4, position.row);
   const std::int64_t block = place_.step() ? place_.number(0) : segment.first_block;
   place_.reset();
+  if (block < segment.first_block || block > segment.last_block) throw_broken_block();
   return block;
 }
 
@@ -185,6 +195,7 @@ std::int64_t BlockSource::entries_before(const Segment& segment, std::int64_t bl
   rank_.bind(1, block);
   const std::int64_t rank = rank_.step() ? rank_.number(0) : 0;
   rank_.reset();
+  if (rank < 0 || rank > segment.entries) throw_broken_block();
   return rank;
 }
 
@@ -230,8 +241,7 @@ class Postings::Writer {
     flush();
     Statement insert = database_.prepare(
         "INSERT INTO segment(segment, kind, level, entries, least, greatest, first_block, last_block, "
-        "first_row, "
-        "last_row, filter) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
+        "first_row, last_row, filter) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
     insert.bind(1, segment_.number).bind(2, static_cast<int>(kind_)).bind(3, segment_.level);
     insert.bind(4, segment_.entries).bind(5, as_ordered(least_)).bind(6, as_ordered(last_.key));
     insert.bind(7, segment_.first_block).bind(8, segment_.last_block);
@@ -286,12 +296,22 @@ void Postings::add(const std::vector<Posting>& sorted, std::uint32_t first_row, 
   }
 }
 
+// What a merge reads must be there before it writes, else it might read what it wrote, without end.
+std::uint64_t Postings::checked_entries(const Segment& segment) {
+  Statement select = database_.prepare(
+      "SELECT count(*), coalesce(sum(length(entries)), 0) FROM block WHERE block BETWEEN ?1 AND ?2");
+  select.bind(1, segment.first_block).bind(2, segment.last_block).step();
+  const bool all_there = select.number(0) == segment.last_block - segment.first_block + 1;
+  if (!all_there || segment.entries > select.number(1) / 2) throw_broken_block();
+  return static_cast<std::uint64_t>(segment.entries);
+}
+
 // Segments of one level lie behind one another in their rows, so that what they become covers a range too.
 void Postings::merge(int level) {
   std::vector<Segment> segments = segments_of(database_, kind_);
   std::erase_if(segments, [level](const Segment& segment) { return segment.level != level; });
   std::uint64_t entries = 0;
-  for (const Segment& segment : segments) entries += static_cast<std::uint64_t>(segment.entries);
+  for (const Segment& segment : segments) entries += checked_entries(segment);
   {
     std::vector<SegmentReader> readers;
     for (const Segment& segment : segments) readers.emplace_back(blocks_, segment);
@@ -335,8 +355,8 @@ void Postings::find(std::uint64_t key, const Visit& visit) {
 }
 
 void Postings::find_in(const Segment& segment, std::uint64_t key, const Visit& visit) {
-  // Entries of one key may fill several blocks, and the first may lie in a block that starts with smaller
-  // keys.
+  check(segment);
+  // Entries of one key may fill several blocks; the first may lie in a block that starts with smaller keys.
   for (std::int64_t block = blocks_.at_or_before(segment, {key, 0, 0}); block <= segment.last_block;
        ++block) {
     blocks_.read(block, block_);

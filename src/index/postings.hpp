@@ -55,7 +55,7 @@ void sort_postings(std::vector<Posting>& postings);
 // Throws Error(corrupt): what a block holds cannot be.
 [[noreturn]] void throw_broken_block();
 
-// All segments of a kind, in ascending order of rows.
+// All segments of a kind, in ascending order of rows. Throws Error(corrupt) where one has no blocks.
 std::vector<Segment> segments_of(Database& database, PostingKind kind);
 
 // Reads the blocks of segments.
@@ -97,6 +97,7 @@ class Postings {
  private:
   class Writer;
   void merge(int level);
+  std::uint64_t checked_entries(const Segment& segment);
   void load_filters();
   void find_in(const Segment& segment, std::uint64_t key, const Visit& visit);
   bool visit_in_block(std::uint64_t key, const Visit& visit);

@@ -125,10 +125,12 @@ class Recorder {
   }
 
   void number_rows() {
-    first_row_ = database_.number("SELECT coalesce(max(run), 0) + 1 FROM run");
-    if (first_row_ + static_cast<std::int64_t>(table_.size()) >= k_repeated) {
+    const std::int64_t last_row = database_.number("SELECT max(run) FROM run");
+    if (last_row < 0) throw_broken_block();
+    if (last_row >= k_repeated - static_cast<std::int64_t>(table_.size()) - 1) {
       throw Error(ErrorKind::usage, tables_.path + ": the index is full: it holds at most 4294967294 runs");
     }
+    first_row_ = last_row + 1;
     rows_.assign(table_.size(), 0);
     for (std::size_t i = 0; i < table_.size(); ++i) {
       if (present_[i] == 0)
@@ -323,6 +325,9 @@ class Recorder {
 }  // namespace
 
 std::size_t Index::Tables::add_batch(const BatchInfo& batch, const run::Table& table) {
+  // Batches and segments are numbered on and on: who has made the numbers run out?
+  if (database.number("SELECT max(seq) FROM sqlite_sequence") > std::numeric_limits<std::int64_t>::max() / 2)
+    throw_broken_block();
   Statement insert = database.prepare("INSERT INTO batch(key, size, modified, runs) VALUES(?1, ?2, ?3, ?4)");
   insert.bind_text(1, batch.key).bind(2, as_signed(batch.size)).bind(3, batch.modified_ns);
   insert.bind(4, as_signed(table.size())).run();

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <string_view>
+
 #include "base/error.hpp"
 
 namespace runctl::index {
@@ -129,6 +131,103 @@ CREATE VIEW batches AS
   FROM batch;
 )sql";
 
+// Of version 1, for `migrate`.
+constexpr const char* k_tables_of_1 = R"sql(
+CREATE TABLE setting(
+  name TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE batch(
+  batch INTEGER PRIMARY KEY,
+  key TEXT NOT NULL UNIQUE,
+  size INTEGER NOT NULL,
+  modified INTEGER NOT NULL,
+  runs INTEGER NOT NULL
+);
+
+CREATE TABLE frame(
+  batch INTEGER NOT NULL,
+  raw_offset INTEGER NOT NULL,
+  raw INTEGER NOT NULL,
+  offset INTEGER NOT NULL,
+  stored INTEGER NOT NULL,
+  PRIMARY KEY(batch, raw_offset)
+) WITHOUT ROWID;
+
+CREATE TABLE text(
+  text INTEGER PRIMARY KEY,
+  value TEXT NOT NULL UNIQUE
+);
+
+CREATE TABLE run(
+  run INTEGER PRIMARY KEY,
+  id BLOB NOT NULL,
+  trace BLOB,
+  fingerprint INTEGER NOT NULL,
+  batch INTEGER NOT NULL,
+  raw_offset INTEGER NOT NULL,
+  length INTEGER NOT NULL,
+  name INTEGER,
+  run_type INTEGER,
+  status INTEGER,
+  start INTEGER,
+  duration INTEGER,
+  error INTEGER NOT NULL
+);
+
+CREATE TABLE tag(
+  tag INTEGER NOT NULL,
+  run INTEGER NOT NULL,
+  PRIMARY KEY(tag, run)
+) WITHOUT ROWID;
+
+CREATE TABLE field(
+  run INTEGER NOT NULL,
+  name INTEGER NOT NULL,
+  offset INTEGER NOT NULL,
+  length INTEGER NOT NULL,
+  PRIMARY KEY(run, name)
+) WITHOUT ROWID;
+
+CREATE TABLE segment(
+  segment INTEGER PRIMARY KEY,
+  kind INTEGER NOT NULL,
+  level INTEGER NOT NULL,
+  entries INTEGER NOT NULL,
+  least INTEGER NOT NULL,
+  greatest INTEGER NOT NULL
+);
+
+CREATE TABLE segment_block(
+  segment INTEGER NOT NULL,
+  least INTEGER NOT NULL,
+  block INTEGER NOT NULL,
+  PRIMARY KEY(segment, least, block)
+) WITHOUT ROWID;
+
+CREATE TABLE block(
+  block INTEGER PRIMARY KEY,
+  entries BLOB NOT NULL
+);
+
+CREATE VIEW runs AS
+  SELECT run.run AS run, lower(hex(run.id)) AS id, lower(hex(coalesce(run.trace, run.id))) AS trace,
+         name.value AS name, run_type.value AS run_type, status.value AS status,
+         strftime('%Y-%m-%dT%H:%M:%fZ', run.start / 1e6, 'unixepoch') AS start,
+         run.duration / 1e6 AS seconds, run.error AS error, batch.key AS batch_key, run.raw_offset AS raw_offset,
+         run.length AS length
+  FROM run JOIN batch USING(batch)
+  LEFT JOIN text AS name ON name.text = run.name
+  LEFT JOIN text AS run_type ON run_type.text = run.run_type
+  LEFT JOIN text AS status ON status.text = run.status;
+)sql";
+
+// What SQLite makes by itself, the last two where somebody let it look at how the tables are filled.
+constexpr const char* k_tables_of_sqlite =
+    "CREATE TABLE sqlite_sequence(name,seq);CREATE TABLE sqlite_stat1(tbl,idx,stat);"
+    "CREATE TABLE sqlite_stat4(tbl,idx,neq,nlt,ndlt,sample);";
+
 void check_owner(std::int64_t application, std::int64_t version, const std::string& path) {
   if (application != k_application_id) {
     throw Error(ErrorKind::usage, path + ": is a SQLite file, but no runctl index; give another --index");
@@ -142,17 +241,26 @@ void check_owner(std::int64_t application, std::int64_t version, const std::stri
   }
 }
 
-// A view or trigger in the place of a table could make a statement run for ever, or change what it is about.
-void check_kinds(Database& database, const std::string& path) {
-  const std::int64_t strangers = database.number(
-      "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' OR (type = 'table' AND rootpage = 0) OR "
-      "(type = 'view' AND name NOT IN ('runs', 'batches'))");
-  if (strangers == 0) return;
-  throw Error(
-      ErrorKind::corrupt,
-      path +
-          ": the index has views, triggers or virtual tables that are not runctl's; run 'runctl index "
-          "rebuild' to make it anew from the store");
+bool has_statement(std::string_view tables, std::string_view statement) {
+  const std::size_t at = tables.find(statement);
+  return statement.starts_with("CREATE ") && at != std::string_view::npos &&
+         tables.substr(at + statement.size()).starts_with(';');
+}
+
+// Views and triggers in the place of a table, columns and indexes that compute something: all of them could
+// make a statement run for ever, take any amount of memory, or change what it is about.
+void check_tables(Database& database, std::int64_t version, const std::string& path) {
+  Statement select = database.prepare("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL");
+  while (select.step()) {
+    const std::string_view made_by = select.bytes(0);
+    if (has_statement(version == 1 ? k_tables_of_1 : k_tables, made_by) ||
+        has_statement(k_tables_of_sqlite, made_by))
+      continue;
+    throw Error(ErrorKind::corrupt,
+                path +
+                    ": the index has tables, views or triggers that are not runctl's; run 'runctl index "
+                    "rebuild' to make it anew from the store");
+  }
 }
 
 }  // namespace
@@ -160,7 +268,7 @@ void check_kinds(Database& database, const std::string& path) {
 int schema_version(Database& database, const std::string& path) {
   const std::int64_t version = database.number("PRAGMA user_version");
   check_owner(database.number("PRAGMA application_id"), version, path);
-  check_kinds(database, path);
+  check_tables(database, version, path);
   return static_cast<int>(version);
 }
 

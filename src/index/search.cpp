@@ -60,7 +60,9 @@ class Search {
     const bool one_term = terms_.size() <= 1 && names_.empty() && !query_.trace;
     if (one_term && !query_.after && !needs_row()) {
       const std::uint64_t term = terms_.empty() ? term_key(TermKind::all, "") : terms_.front();
-      return entries_of(term) - old_entries_of(term);
+      const std::int64_t latest = entries_of(term) - old_entries_of(term);
+      if (latest < 0) throw_broken_block();
+      return latest;
     }
     std::int64_t found = 0;
     for (const std::unique_ptr<Stream> stream = open(); !stream->done(); stream->next()) {
@@ -160,7 +162,9 @@ class Search {
     std::int64_t entries = 0;
     for (const Segment& segment : segments_) {
       const Posting end = until_ == k_no_end ? Posting{key, k_no_end, k_last_row} : Posting{key, until_, 0};
-      entries += rank_of(blocks_, segment, end) - rank_of(blocks_, segment, {key, since_, 0});
+      const std::int64_t here = rank_of(blocks_, segment, end) - rank_of(blocks_, segment, {key, since_, 0});
+      if (here < 0 || here > std::numeric_limits<std::int64_t>::max() - entries) throw_broken_block();
+      entries += here;
     }
     return entries;
   }

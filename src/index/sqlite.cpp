@@ -74,10 +74,8 @@ Statement& Statement::bind_text(int parameter, std::string_view text) {
 bool Statement::step() {
   const int code = sqlite3_step(prepared());
   if (code == SQLITE_ROW) return true;
-  if (code != SQLITE_DONE) {
-    sqlite3_reset(statement_.get());
-    fail(code);
-  }
+  sqlite3_reset(statement_.get());
+  if (code != SQLITE_DONE) fail(code);
   return false;
 }
 

@@ -24,7 +24,7 @@ class Statement {
   Statement& bind_blob(int parameter, std::string_view bytes);
   Statement& bind_text(int parameter, std::string_view text);
 
-  // True while there is a row.
+  // True while there is a row; behind the last one it is ready to run again.
   bool step();
   // Runs a statement that returns no row and makes it ready to run again.
   void run();

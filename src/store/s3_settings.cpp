@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <initializer_list>
 
 #include "base/bytes.hpp"
@@ -45,6 +46,18 @@ Setting from_profile(const std::optional<AwsProfiles::Value>& found) {
   return found ? Setting{found->value, found->source} : Setting{};
 }
 
+constexpr std::uint64_t k_least_part = 5ULL << 20;
+constexpr std::uint64_t k_greatest_put = 5ULL << 30;  // and part
+
+// A size below `s3` in the profile, brought within what S3 takes, as the AWS command does.
+std::optional<std::uint64_t> transfer_size(const AwsProfiles& profiles, const std::string& profile,
+                                           const std::string& name, std::uint64_t least) {
+  const auto found = profiles.find(profile, "s3." + name);
+  if (!found) return std::nullopt;
+  const std::uint64_t size = parse_transfer_size(found->value, fmt::format("{} of {}", name, found->source));
+  return std::clamp(size, least, k_greatest_put);
+}
+
 // Where an endpoint may be configured, in the order of the AWS SDKs.
 Setting endpoint(const S3Flags& flags, const Environment& environment, const AwsProfiles& profiles,
                  const std::string& profile, const Setting& configured) {
@@ -66,6 +79,21 @@ AddressingStyle parse_addressing_style(const std::string& text, const std::strin
   if (text == "virtual") return AddressingStyle::virtual_host;
   fail(fmt::format("{}: \"{}\" is no addressing style; use auto, path or virtual", source,
                    base::printable(text, 40)));
+}
+
+std::uint64_t parse_transfer_size(const std::string& text, const std::string& source) {
+  std::uint64_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, failure] = std::from_chars(text.data(), end, number);
+  std::string unit(rest, end);
+  for (char& c : unit) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  constexpr std::string_view k_units[] = {"", "KB", "MB", "GB", "TB"};
+  const auto* const known = std::find(std::begin(k_units), std::end(k_units), unit);
+  const auto shift = static_cast<unsigned>(10 * (known - std::begin(k_units)));
+  if (failure != std::errc() || known == std::end(k_units) || number == 0 || number > (UINT64_MAX >> shift)) {
+    fail(fmt::format("{}: \"{}\" is no size; give one as 64MB", source, base::printable(text, 40)));
+  }
+  return number << shift;
 }
 
 bool is_region(std::string_view text) {
@@ -121,6 +149,8 @@ S3Settings resolve_s3_settings(const std::string& url, const S3Flags& flags, con
                                    from_profile(profiles.find(profile, "s3.addressing_style")),
                                    {"auto", "default"}});
   parse_addressing_style(out.addressing_style.value, out.addressing_style.source);
+  out.multipart_threshold = transfer_size(profiles, profile, "multipart_threshold", 1);
+  out.part_size = transfer_size(profiles, profile, "multipart_chunksize", k_least_part);
   return out;
 }
 

@@ -1,6 +1,8 @@
 // How to reach a bucket: what flags, environment and profile say, each value with where it came from.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "store/aws_profiles.hpp"
@@ -47,6 +49,8 @@ struct S3Settings {
   Setting profile;
   Setting ca_bundle;  // empty value: the system's authorities
   Setting addressing_style;
+  std::optional<std::uint64_t> multipart_threshold;  // bytes, as the profile says for all programs
+  std::optional<std::uint64_t> part_size;
   bool profile_is_explicit = false;  // named by a flag: then it beats credentials in the environment
 };
 
@@ -55,6 +59,10 @@ struct S3Settings {
 // AWS_DEFAULT_REGION, AWS_CA_BUNDLE, runctl's config file, then the profile (AWS_PROFILE, else "default").
 S3Settings resolve_s3_settings(const std::string& url, const S3Flags& flags, const Environment& environment,
                                const AwsProfiles& profiles, const S3Configured& configured = {});
+
+// Bytes as the AWS command reads them: "8388608" or "8MB", of 1024 KB each. Throws Error(usage) for anything
+// else, naming `source`.
+std::uint64_t parse_transfer_size(const std::string& text, const std::string& source);
 
 // A region may become part of a host name, so nothing else than [a-z0-9-] is one.
 bool is_region(std::string_view text);

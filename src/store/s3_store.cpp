@@ -63,8 +63,8 @@ class BucketStore final : public S3Store {
  public:
   BucketStore(const S3Options& options, S3Settings settings)
       : settings_(std::move(settings)),
-        multipart_threshold_(options.multipart_threshold),
-        part_size_(options.part_size),
+        multipart_threshold_(settings_.multipart_threshold.value_or(options.multipart_threshold)),
+        part_size_(settings_.part_size.value_or(options.part_size)),
         conditional_create_(options.conditional_create),
         client_(client_options(options, settings_)),
         credentials_(credential_cache(options)),

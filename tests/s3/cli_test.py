@@ -602,6 +602,15 @@ LISTS = [
 ]
 
 
+def old_upload(key: str, upload: str) -> dict:
+    """What the gateway would list of this upload, were it two hours old."""
+    then = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() - 7200))
+    return rule({"forward": False, "body":
+                 "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated><Upload>"
+                 f"<Key>{key}</Key><UploadId>{upload}</UploadId>"
+                 f"<Initiated>{then}</Initiated></Upload></ListMultipartUploadsResult>"}, "GET", "uploads")
+
+
 class Row(S3Case):
     """One row of a table: a case of its own, so that rows can run side by side."""
 
@@ -1043,21 +1052,13 @@ class Doctor(S3Case):
         self.assertEqual(verdict, "ok")
         self.assertIn("not honoured", text)
 
-    def uploads_that_are_old(self, upload: str) -> dict:
-        """What the gateway would list of this upload, were it two hours old."""
-        then = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() - 7200))
-        return rule({"forward": False, "body":
-                     "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated><Upload>"
-                     f"<Key>{self.prefix}/runs/v1/mixed/x</Key><UploadId>{upload}</UploadId>"
-                     f"<Initiated>{then}</Initiated></Upload></ListMultipartUploadsResult>"}, "GET", "uploads")
-
     def test_leftovers(self):
         key = f"{self.prefix}/runs/v1/mixed/x"
         upload, other = self.gateway.begin_upload(self.bucket, key), self.gateway.begin_upload(self.bucket, f"{key}y")
         self.assertEqual(self.findings()["leftovers"][0], "ok", "a young one may belong to a command at work")
         self.findings("--clear-leftovers")
         self.assertLessEqual({upload, other}, set(self.gateway.uploads(self.bucket)))
-        self.misbehave(self.uploads_that_are_old(upload))
+        self.misbehave(old_upload(key, upload))
         verdict, text = self.findings()["leftovers"]
         self.assertEqual(verdict, "warning")
         self.assertIn("--clear-leftovers", text)

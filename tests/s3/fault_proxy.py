@@ -32,8 +32,10 @@ rule acted.
 As a module: FaultProxy(upstream, rules) is a context manager with .url and .requests. There, whatever the rules say,
 kill_at(N, WHEN, VICTIM) kills the process VICTIM() (SIGKILL) at the Nth request from then on: WHEN it has sent half
 of the body ("body"), when it has sent all of it and nobody has seen it yet ("request"), or when the gateway has
-answered and the answer is not passed on yet ("answer").
+answered and the answer is not passed on yet ("answer"). `faulted` is set when a rule acts; settle() waits until what
+was sent has been dealt with.
 """
+import contextlib
 import http.client
 import json
 import os
@@ -116,7 +118,10 @@ class Handler(socketserver.StreamRequestHandler):
         if kill == "body":
             self.rfile.read(length // 2)
             self.server.kill_victim()
-        return self.rfile.read(length)
+        body = self.rfile.read(length)
+        if len(body) < length:
+            raise ConnectionError("the client is gone")  # and no server would act on a part of what it sent
+        return body
 
     def one_request(self):
         head = self.read_head()
@@ -131,13 +136,16 @@ class Handler(socketserver.StreamRequestHandler):
             return False
         rule = self.server.rule_for(method, path)
         action = rule.action if rule else {}
-        time.sleep(action.get("delay", 0))
         if "corrupt_request" in action:
             body = flipped(body, action["corrupt_request"])
         answer = Answer()
-        if action.get("forward", True):
-            for _ in range(2 if action.get("twice") else 1):
-                answer = self.ask_gateway(method, path, headers, body)
+        if rule:
+            self.server.faulted.set()
+        with self.server.at_work():
+            time.sleep(action.get("delay", 0))
+            if action.get("forward", True):
+                for _ in range(2 if action.get("twice") else 1):
+                    answer = self.ask_gateway(method, path, headers, body)
         if kill == "answer":
             self.server.kill_victim()
             return False
@@ -215,6 +223,9 @@ class FaultProxy(socketserver.ThreadingTCPServer):
         self.rules = [Rule(rule) for rule in rules]
         self.log = log
         self.requests = []
+        self.faulted = threading.Event()  # a rule acts
+        self.working = 0  # requests that the gateway has, or will have
+        self.idle = threading.Condition()
         self.lock = threading.Lock()
         self.arrived = 0
         self.kill = None
@@ -232,6 +243,23 @@ class FaultProxy(socketserver.ThreadingTCPServer):
         with self.lock:
             self.arrived += 1
             return self.kill[1] if self.kill and self.kill[0] == self.arrived else None
+
+    @contextlib.contextmanager
+    def at_work(self):
+        with self.idle:
+            self.working += 1
+        try:
+            yield
+        finally:
+            with self.idle:
+                self.working -= 1
+                self.idle.notify_all()
+
+    def settle(self, timeout):
+        """Waits until nothing that a client sent, be it gone or not, is still on its way to the gateway."""
+        with self.idle:
+            if not self.idle.wait_for(lambda: self.working == 0, timeout):
+                raise TimeoutError("the gateway does not answer")
 
     def kill_victim(self):
         os.kill(self.kill[2](), signal.SIGKILL)

@@ -115,8 +115,9 @@ class Gateway:
         self.ask("PUT", f"/{bucket}/{key}", {"uploadId": upload, "partNumber": "1"}, b"part")
         return upload
 
-    def uploads(self, bucket: str) -> list[str]:
-        return [each.findtext("UploadId") for each in self.tree("GET", f"/{bucket}", {"uploads": ""}).findall("Upload")]
+    def uploads(self, bucket: str, prefix: str = "") -> list[str]:
+        answer = self.tree("GET", f"/{bucket}", {"uploads": "", "prefix": prefix})
+        return [each.findtext("UploadId") for each in answer.findall("Upload")]
 
 
 def quote(text: str) -> str:
@@ -158,6 +159,7 @@ class S3Case(harness.CliTest):
         return proxy
 
     def misbehave(self, *rules) -> None:
+        self.proxy.faulted.clear()
         self.proxy.rules = [Rule(rule) for rule in rules]
 
     def behave(self) -> None:

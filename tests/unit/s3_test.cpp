@@ -11,6 +11,7 @@
 #include "store/s3_multipart.hpp"
 #include "store/s3_settings.hpp"
 #include "store/s3_xml.hpp"
+#include "support.hpp"
 
 namespace {
 
@@ -26,7 +27,7 @@ Environment environment(std::map<std::string, std::string> variables) {
 
 S3Settings resolve(const std::string& url, const S3Flags& flags = {},
                    const std::map<std::string, std::string>& variables = {}) {
-  return resolve_s3_settings(url, flags, environment(variables), AwsProfiles{});
+  return resolve_s3_settings(url, flags, environment(variables), AwsProfiles::load(environment(variables)));
 }
 
 S3Endpoint::Target target(const std::string& bucket, const S3Flags& flags, const std::string& key) {
@@ -74,6 +75,27 @@ TEST_CASE("flags beat variables, and each value names its source") {
             .endpoint_url.value.empty());
   CHECK_THROWS_AS(resolve("s3://bucket", {}, {{"AWS_PROFILE", "absent"}}), base::Error);
   CHECK_THROWS_AS(resolve("s3://bucket", {}, {{"AWS_REGION", "evil.example/"}}), base::Error);
+}
+
+TEST_CASE("sizes of uploads are those that the profile gives to all programs") {
+  CHECK(parse_transfer_size("8388608", "x") == 8'388'608);
+  CHECK(parse_transfer_size("8MB", "x") == 8'388'608);
+  CHECK(parse_transfer_size("1gb", "x") == 1ULL << 30);
+  for (const char* bad : {"", "0", "-1", "8 MB", "8MiBs", "99999999999999999999", "99999999999TB"})
+    CHECK_THROWS_AS(parse_transfer_size(bad, "x"), base::Error);
+  const tests::TemporaryDirectory directory;
+  const auto of_profile = [&directory](const std::string& lines) {
+    tests::write_whole(directory / "config", "[default]\ns3 =\n" + lines);
+    return resolve("s3://bucket", {}, {{"AWS_CONFIG_FILE", directory / "config"}});
+  };
+  const S3Settings given = of_profile("  multipart_threshold = 1KB\n  multipart_chunksize = 16MB\n");
+  CHECK(given.multipart_threshold == 1024U);
+  CHECK(given.part_size == 16U << 20);
+  const S3Settings extreme = of_profile("  multipart_threshold = 1TB\n  multipart_chunksize = 1KB\n");
+  CHECK(extreme.multipart_threshold == 5ULL << 30);
+  CHECK(extreme.part_size == 5U << 20);
+  CHECK(!of_profile("").multipart_threshold);
+  CHECK_THROWS_AS(of_profile("  multipart_chunksize = much\n"), base::Error);
 }
 
 TEST_CASE("where a bucket answers") {
