@@ -1,6 +1,7 @@
 #include "run/json.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <optional>
 
@@ -41,27 +42,19 @@ const char* skip_plain(const char* at, const char* end) {
   return at;
 }
 
-// What a backslash and this letter stand for; NUL where that is nothing (RFC 8259, section 7).
-char meaning_of(char letter) {
-  switch (letter) {
-    case '"':
-    case '\\':
-    case '/':
-      return letter;
-    case 'b':
-      return '\b';
-    case 'f':
-      return '\f';
-    case 'n':
-      return '\n';
-    case 'r':
-      return '\r';
-    case 't':
-      return '\t';
-    default:
-      return '\0';
-  }
-}
+// What a backslash and this letter stand for (RFC 8259, section 7); NUL where that is nothing.
+constexpr std::array<char, 256> k_meanings = [] {
+  std::array<char, 256> meanings{};
+  for (const char same : {'"', '\\', '/'}) meanings[static_cast<unsigned char>(same)] = same;
+  meanings['b'] = '\b';
+  meanings['f'] = '\f';
+  meanings['n'] = '\n';
+  meanings['r'] = '\r';
+  meanings['t'] = '\t';
+  return meanings;
+}();
+
+char meaning_of(char letter) { return k_meanings[static_cast<unsigned char>(letter)]; }
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
