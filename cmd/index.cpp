@@ -146,6 +146,7 @@ int rebuild(const GlobalFlags& globals) {
     report = rebuild(session, *index);
   }
   for (const std::string& broken : report.broken) note(broken);
+  index->set_setting(k_first_sync, "done");
   if (report.broken.empty()) index->set_setting(k_synced, std::to_string(started));
   return report_end(session, report,
                     fmt::format("the index holds {} of {}", counted(report.runs, "run", "runs"),

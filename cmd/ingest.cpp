@@ -42,9 +42,6 @@ struct Options {
   flow::IngestOptions flow;
 };
 
-// Whether the store was asked what it holds when the index was new.
-constexpr const char* k_first_sync = "first_sync";
-
 // "5s", "500ms", or "0".
 std::chrono::milliseconds interval_of(const std::string& text) {
   const std::optional<std::int64_t> duration = text == "0" ? 0 : duration_of(text);
@@ -175,10 +172,9 @@ class IngestCommand {
 
   // Asks the store for what must be known before batches go there.
   void prepare(bool streams) {
-    const bool is_new = !session_.index_for_reading();
     index_ = session_.index_for_writing();
     try {
-      if (!options_.no_sync) first_sync(is_new);
+      if (!options_.no_sync && first_sync_is_due(*index_)) first_sync();
       session_.prepare_to_store(*index_);
     } catch (const base::Error& error) {
       // What comes through a pipe may not come again: it is read, and waits in the spool.
@@ -187,15 +183,13 @@ class IngestCommand {
   }
 
   // A new index knows nothing of what the store holds already: without that, every run would be new to it.
-  void first_sync(bool is_new) {
-    if (!is_new && index_->setting(k_first_sync) != "due") return;
-    index_->set_setting(k_first_sync, "due");
+  void first_sync() {
     try {
       sync_index(session_, *index_, {});
     } catch (const base::Error& error) {
-      if (error.kind() != base::ErrorKind::not_found) throw;  // the first ingest makes the store
+      if (error.kind() != base::ErrorKind::not_found) throw;
+      index_->set_setting(k_first_sync, "done");  // the first ingest makes the store
     }
-    index_->set_setting(k_first_sync, "done");
   }
 
   // Every input is opened before the first is read: a misspelt name must not be found out half-way.

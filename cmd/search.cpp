@@ -120,7 +120,9 @@ class SearchCommand {
 
   int run() {
     index_ = session_.index_for_reading();
-    if (!index_) make_index();
+    // Where an earlier command could not ask the store, there is an index that knows nothing.
+    if (!index_ || (first_sync_is_due(*index_) && !options_.no_sync && index_->status().batches == 0))
+      make_index();
     search();
     out_.finish();
     if (options_.full) session_.report_traffic();

@@ -27,10 +27,13 @@ flow::SyncReport sync_index(Session& session, index::Index& index, const flow::S
       });
   progress.clear();
   for (const std::string& broken : report.broken) note(broken);
-  if (!scope.since && !scope.only && report.broken.empty())
-    index.set_setting(k_synced, std::to_string(started));
+  if (scope.since || scope.only) return report;
+  if (first_sync_is_due(index)) index.set_setting(k_first_sync, "done");
+  if (report.broken.empty()) index.set_setting(k_synced, std::to_string(started));
   return report;
 }
+
+bool first_sync_is_due(index::Index& index) { return index.setting(k_first_sync) == "due"; }
 
 std::int64_t now_microseconds() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();

@@ -13,6 +13,12 @@ namespace runctl::cmd {
 // 1970.
 inline constexpr const char* k_synced = "synced";
 
+// The name of the setting that is "due" in a new index until the store was asked what it holds.
+inline constexpr const char* k_first_sync = "first_sync";
+
+// Whether the index knows nothing of what the store held before it: every run would be new to it.
+bool first_sync_is_due(index::Index& index);
+
 // Brings the index up to date, shows progress, and notes down when a whole sync was done. Broken batches are
 // named on standard error.
 flow::SyncReport sync_index(Session& session, index::Index& index, const flow::SyncScope& scope);

@@ -133,14 +133,18 @@ base::FileDescriptor Directory::shard(unsigned shard, Make make) const {
 std::bitset<k_shards> Directory::shards() const {
   const Stream stream = entries_of(root_.get(), path_);
   std::bitset<k_shards> found;
-  while (const dirent* const entry = ::readdir(stream.get())) {
+  while (true) {
+    errno = 0;
+    const dirent* const entry = ::readdir(stream.get());
+    if (entry == nullptr && errno != 0) base::throw_errno(path_, errno);
+    if (entry == nullptr) return found;
     const std::string_view name(entry->d_name);
+    const char* const end = name.data() + name.size();
     unsigned shard = 0;
-    if (name.size() == 2 && std::from_chars(name.begin(), name.end(), shard, 16).ptr == name.end() &&
+    if (name.size() == 2 && std::from_chars(name.data(), end, shard, 16).ptr == end &&
         shard_name(shard).data() == name)
       found.set(shard);
   }
-  return found;
 }
 
 std::optional<Listing> Directory::list(unsigned shard) const {

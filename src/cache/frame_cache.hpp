@@ -13,8 +13,9 @@
 
 namespace runctl::cache {
 
-// The cache of one store in one process, for one thread; any number of processes share the directory. It can
-// only help: whatever fails in it is a miss, or an entry that is not kept, and never reaches the caller.
+// The cache of one store in one process, for one thread at a time; any number of processes share the
+// directory. It can only help: whatever fails in it is a miss, or an entry that is not kept, and never
+// reaches the caller.
 class FrameCache {
  public:
   using Log = std::function<void(const std::string&)>;

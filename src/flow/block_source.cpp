@@ -82,7 +82,7 @@ std::size_t BlockSource::read_some(std::size_t input, std::string& text) {
   const std::size_t begin = static_cast<std::size_t>(std::min<std::uint64_t>(
                                 k_block - 1, inputs_[input].size().value_or(k_block))) +
                             1;
-  text.resize(std::max(begin, filled + std::max(begin / 4, std::min(filled, k_block / 4))));
+  text.resize(filled < begin ? begin : filled + std::max(begin / 4, std::min(filled, k_block / 4)));
   std::size_t got = 0;
   try {
     got = inputs_[input].read({text.data() + filled, text.size() - filled}, quiet_at_);

@@ -104,7 +104,8 @@ void FrameReader::read(std::span<const FramePlace> places, const Sink& sink, con
   if (ranges.empty()) return;
   // Writing to the cache takes as long as decompressing, so one thread does the one and another the other,
   // for one range at a time, so that no more than that waits.
-  base::ThreadPool keeper(cache_ != nullptr && places.size() > 1 ? 1 : 0);
+  const bool is_one = plan.size() == 1 && plan.front().frames.size() == 1;
+  base::ThreadPool keeper(cache_ != nullptr && !is_one ? 1 : 0);
   std::vector<std::future<void>> kept;
   const auto use = [&](std::size_t range, const std::string& bytes) {
     for (std::future<void>& frame : kept) frame.get();

@@ -325,8 +325,9 @@ class Recorder {
 }  // namespace
 
 std::size_t Index::Tables::add_batch(const BatchInfo& batch, const run::Table& table) {
-  // Batches and segments are numbered on and on: who has made the numbers run out?
-  if (database.number("SELECT max(seq) FROM sqlite_sequence") > std::numeric_limits<std::int64_t>::max() / 2)
+  // Batches and segments are numbered on and on: past the greatest number the next would overflow.
+  if (database.number("SELECT max(CAST(seq AS INTEGER)) FROM sqlite_sequence") >
+      std::numeric_limits<std::int64_t>::max() / 2)
     throw_broken_block();
   Statement insert = database.prepare("INSERT INTO batch(key, size, modified, runs) VALUES(?1, ?2, ?3, ?4)");
   insert.bind_text(1, batch.key).bind(2, as_signed(batch.size)).bind(3, batch.modified_ns);

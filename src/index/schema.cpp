@@ -266,6 +266,7 @@ void check_tables(Database& database, std::int64_t version, const std::string& p
 }  // namespace
 
 int schema_version(Database& database, const std::string& path) {
+  const Snapshot snapshot(database);  // another process may bring it to the next version meanwhile
   const std::int64_t version = database.number("PRAGMA user_version");
   check_owner(database.number("PRAGMA application_id"), version, path);
   check_tables(database, version, path);
@@ -285,7 +286,10 @@ void create_schema(Database& database, const std::string& store_url) {
   database.execute("PRAGMA synchronous = OFF");
   Transaction transaction(database);
   create_tables(database);
-  database.prepare("INSERT INTO setting(name, value) VALUES('generation', random()), ('store', ?1)")
+  database
+      .prepare(
+          "INSERT INTO setting(name, value) VALUES('generation', random()), ('store', ?1), "
+          "('first_sync', 'due')")
       .bind_text(1, store_url)
       .run();
   transaction.commit();

@@ -9,13 +9,15 @@ namespace runctl::index {
 namespace {
 
 // By the bits of the key below `bit`. Hashes spread evenly over buckets by their first bits; what is in one
-// bucket came in the order of rows, so that the entries of a frequent key are sorted once they are alone.
+// bucket came in the order of rows, so that the entries of a frequent key are sorted once they are alone, if
+// the runs came in the order of their times.
 void sort_by_bits(std::span<Posting> postings, std::span<Posting> scratch, unsigned bit) {
   constexpr unsigned k_bits = 8;
   constexpr std::size_t k_buckets = std::size_t{1} << k_bits;
   constexpr std::size_t k_few = 64;
   if (std::is_sorted(postings.begin(), postings.end())) return;
-  if (postings.size() <= k_few || bit == 0) {
+  const auto has_first_key = [&postings](const Posting& p) { return p.key == postings.front().key; };
+  if (postings.size() <= k_few || std::all_of(postings.begin(), postings.end(), has_first_key)) {
     std::sort(postings.begin(), postings.end());
     return;
   }

@@ -85,8 +85,11 @@ std::uint64_t parse_transfer_size(const std::string& text, const std::string& so
   std::uint64_t number = 0;
   const char* const end = text.data() + text.size();
   const auto [rest, failure] = std::from_chars(text.data(), end, number);
-  std::string unit(rest, end);
-  for (char& c : unit) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  std::string unit;  // "MiB" is "MB"
+  for (const char c : std::string_view(rest, static_cast<std::size_t>(end - rest))) {
+    const char upper = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+    if (upper != ' ' && !(upper == 'I' && unit.size() == 1)) unit += upper;
+  }
   constexpr std::string_view k_units[] = {"", "KB", "MB", "GB", "TB"};
   const auto* const known = std::find(std::begin(k_units), std::end(k_units), unit);
   const auto shift = static_cast<unsigned>(10 * (known - std::begin(k_units)));

@@ -49,7 +49,7 @@ struct S3Settings {
   Setting profile;
   Setting ca_bundle;  // empty value: the system's authorities
   Setting addressing_style;
-  std::optional<std::uint64_t> multipart_threshold;  // bytes, as the profile says for all programs
+  std::optional<std::uint64_t> multipart_threshold;  // bytes; where the profile has one for all programs
   std::optional<std::uint64_t> part_size;
   bool profile_is_explicit = false;  // named by a flag: then it beats credentials in the environment
 };
@@ -60,8 +60,8 @@ struct S3Settings {
 S3Settings resolve_s3_settings(const std::string& url, const S3Flags& flags, const Environment& environment,
                                const AwsProfiles& profiles, const S3Configured& configured = {});
 
-// Bytes as the AWS command reads them: "8388608" or "8MB", of 1024 KB each. Throws Error(usage) for anything
-// else, naming `source`.
+// Bytes as the AWS command reads them: "8388608", "8MB" or "8 MiB", all of 1024 KB an MB. Throws Error(usage)
+// for anything else, naming `source`.
 std::uint64_t parse_transfer_size(const std::string& text, const std::string& source);
 
 // A region may become part of a host name, so nothing else than [a-z0-9-] is one.

@@ -52,6 +52,30 @@ class Damaged(IndexTest):
         self.assertEqual(self.runctl("search", "--count").out, b"100\n")
 
 
+class FirstSync(IndexTest):
+    """A new index asks the store what it holds, whichever command has made it."""
+
+    def test_an_index_of_some_days_learns_the_rest_before_it_stores(self):
+        runs = joined(make_run(n, start_time="2024-05-05T00:00:00Z") for n in range(100))
+        self.ingest_bytes(runs)
+        self.forget()
+        self.runctl("index", "sync", "--since", "1d")
+        self.assertEqual(self.runctl("search", "--count", "--no-sync").out, b"0\n")
+        self.runctl("ingest", "--batch-bytes", "2000", "-", stdin=runs)
+        self.assertEqual(len(list((self.dir / "store").rglob("*.ndjson.zst"))), 1)
+
+    def test_a_search_asks_again_a_store_that_did_not_answer(self):
+        for _ in range(2):
+            self.runctl("search", "--store", str(self.dir / "absent"), "--count", status=NOT_FOUND)
+
+    def test_a_rebuild_is_one(self):
+        self.ingest_bytes(joined(make_runs(3).values()))
+        self.forget()
+        self.runctl("index", "rebuild")
+        with sqlite3.connect(self.index) as reader:
+            self.assertEqual(reader.execute("SELECT value FROM setting WHERE name = 'first_sync'").fetchone(), ("done",))
+
+
 class Status(IndexTest):
     def test_counts(self):
         self.ingest_bytes(joined(make_runs(30).values()))

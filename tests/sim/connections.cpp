@@ -165,7 +165,7 @@ class Keeper {
 
 thread_local Keeper keeper;
 
-// A pragma may take effect when it is prepared, so it is prepared each time.
+// A pragma may take effect when it is prepared, so those that are executed are prepared each time.
 bool can_be_kept(std::string_view sql) {
   return !sql.starts_with("PRAGMA") && sql.find(';') == std::string_view::npos;
 }

@@ -81,7 +81,9 @@ TEST_CASE("sizes of uploads are those that the profile gives to all programs") {
   CHECK(parse_transfer_size("8388608", "x") == 8'388'608);
   CHECK(parse_transfer_size("8MB", "x") == 8'388'608);
   CHECK(parse_transfer_size("1gb", "x") == 1ULL << 30);
-  for (const char* bad : {"", "0", "-1", "8 MB", "8MiBs", "99999999999999999999", "99999999999TB"})
+  CHECK(parse_transfer_size("16MiB", "x") == 16'777'216);
+  CHECK(parse_transfer_size("8 mib", "x") == 8'388'608);
+  for (const char* bad : {"", "0", "-1", "8 M", "8MiBs", "8IMB", "99999999999999999999", "99999999999TB"})
     CHECK_THROWS_AS(parse_transfer_size(bad, "x"), base::Error);
   const tests::TemporaryDirectory directory;
   const auto of_profile = [&directory](const std::string& lines) {
