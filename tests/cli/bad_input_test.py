@@ -4,7 +4,6 @@ import gzip
 import os
 import random
 import re
-import subprocess
 
 import harness
 from harness import (CORRUPT, DONE, FAILED, LONG, NOT_FOUND, REJECTED, USAGE, joined, make_run, make_runs, noise,

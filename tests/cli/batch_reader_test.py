@@ -12,7 +12,6 @@ import pathlib
 import re
 import struct
 import subprocess
-import unittest
 
 import harness
 

@@ -14,10 +14,9 @@ import shutil
 import stat
 import subprocess
 import time
-import unittest
 
 import harness
-from harness import CORRUPT, DONE, FAILED, NOT_FOUND, USAGE, joined, make_run, noise, run_id
+from harness import CORRUPT, FAILED, NOT_FOUND, USAGE, joined, make_run, noise, run_id
 
 RUNS = 1500
 

@@ -1,6 +1,5 @@
 """`ingest --follow`: a file that grows, is rotated, is truncated; and where it stopped, it goes on."""
 
-import json
 import os
 import random
 import signal
@@ -42,19 +41,13 @@ class Follow(harness.CliTest):
     def said(self) -> bytes:
         return (self.dir / "err").read_bytes()
 
-    def stored(self) -> int:
-        result = self.run_plain("--store", self.store, "index", "status", "--json")
-        return json.loads(result.out)["runs"] if result.status == 0 else 0
-
     def wait_for_all(self) -> None:
-        for _ in range(1200):
-            if self.stored() == len(self.runs):
-                return
-            time.sleep(0.05)
-        self.fail(f"{self.stored()} of {len(self.runs)} are stored; {self.said()!r}")
+        self.wait_until(lambda: self.runs_in_index() == len(self.runs),
+                        lambda: f"{self.runs_in_index()} of {len(self.runs)} are stored; {self.said()!r}")
 
     def stop(self, child: subprocess.Popen, sign: int = signal.SIGTERM) -> bytes:
         """What it said at its end."""
+        self.wait_until_signals_are_caught(child)
         child.send_signal(sign)
         child.wait(self.timeout)
         self.assertEqual(child.returncode, 128 + sign, self.said())
@@ -62,7 +55,7 @@ class Follow(harness.CliTest):
 
     def check_all(self) -> None:
         self.assert_comes_back(self.runs)
-        self.assertEqual(self.stored(), len(self.runs))
+        self.assertEqual(self.runs_in_index(), len(self.runs))
         stored = [line for path in self.objects() for line in harness.split_lines(harness.unzstd(path))]
         self.assertEqual(sorted(stored), sorted(self.runs.values()), "every run lies in the store exactly once")
 
@@ -153,11 +146,7 @@ class Follow(harness.CliTest):
         self.append(self.more(1) + b"more nonsense\n")
         child = self.start()
         self.wait_for_all()
-        for _ in range(600):
-            if b"app.log:8:" in self.said():
-                break
-            time.sleep(0.05)
-        self.assertIn(b"app.log:8:", self.said())
+        self.wait_until(lambda: b"app.log:8:" in self.said(), self.said)
         self.stop(child)
         # Only rejects and duplicates came: that is remembered too.
         child = self.start()
@@ -181,7 +170,7 @@ class Follow(harness.CliTest):
         # A batch that was stored but not recorded is cut anew; its runs count once all the same.
         self.runctl("verify", "--repair", "-q")
         for _ in range(2):
-            self.assertEqual(self.stored(), len(self.runs))
+            self.assertEqual(self.runs_in_index(), len(self.runs))
             self.assertEqual(sorted(self.get_listed(self.runs, "--all-versions")), sorted(self.runs.values()))
             self.runctl("index", "rebuild", "-q")
 

@@ -7,6 +7,7 @@ long forms.
 """
 
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
@@ -14,9 +15,12 @@ import pathlib
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
+import time
 import unittest
 
 PROJECT = pathlib.Path(__file__).resolve().parents[2]
@@ -176,6 +180,33 @@ class CliTest(unittest.TestCase):
                 self.fail(f"line {number} differs at byte {at + 1}: got {one[around]!r}, "
                           f"expected {other[around]!r} (lengths {len(one)}, {len(other)})")
         self.assertEqual(len(got), len(expected), "number of lines")
+
+    def runs_in_index(self) -> int:
+        """Without asking the store; 0 before there is an index."""
+        result = self.run_plain("--store", self.store, "index", "status", "--json")
+        return json.loads(result.out)["runs"] if result.status == DONE else 0
+
+    # --- programs that go on beside the test ---
+
+    def wait_until(self, what, message) -> None:
+        """`message`: a text, or what makes it when the time is up."""
+        until = time.monotonic() + self.timeout
+        while not what():
+            if time.monotonic() > until:
+                self.fail(message() if callable(message) else message)
+            time.sleep(0.02)
+
+    def wait_until_signals_are_caught(self, child: subprocess.Popen) -> None:
+        def caught() -> bool:
+            status = pathlib.Path(f"/proc/{child.pid}/status").read_text()
+            mask = int(re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)[1], 16)
+            return bool(mask >> (signal.SIGTERM - 1) & 1)
+        self.wait_until(caught, "it catches no signals")
+
+    def wait_until_pipe_is_read(self, child: subprocess.Popen) -> None:
+        def waiting() -> int:
+            return struct.unpack("i", fcntl.ioctl(child.stdin, termios.FIONREAD, bytes(4)))[0]
+        self.wait_until(lambda: waiting() == 0, "it does not read what is in the pipe")
 
     # --- the store's files ---
 

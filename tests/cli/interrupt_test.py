@@ -35,9 +35,6 @@ class InterruptTest(harness.CliTest):
         self.assertTrue(said, messages)
         return tuple(int(number) for number in said.groups())
 
-    def runs_in_index(self) -> int:
-        return json.loads(self.runctl("index", "status", "--json").out)["runs"]
-
     def check_all(self, runs: dict) -> None:
         """Every run is there exactly once, by this index and by one made anew."""
         for _ in range(2):
@@ -66,7 +63,8 @@ class Ingest(InterruptTest):
             feeder = threading.Thread(target=feed)
             feeder.start()
             feeder.join()
-            time.sleep(chosen.uniform(0.05, 0.3))  # until it is at work, and mostly waits for more
+            self.wait_until_signals_are_caught(child)
+            time.sleep(chosen.uniform(0, 0.3))  # mostly it waits for more
             before = self.runs_in_index()
             child.send_signal(SIGNALS[attempt % 2])
             read, stored, duplicate = self.told(child, SIGNALS[attempt % 2])
@@ -81,6 +79,7 @@ class Ingest(InterruptTest):
     def test_a_pipe_on_which_nothing_comes(self):
         for sign in SIGNALS:
             child = self.start("ingest", "-", stdin=subprocess.PIPE)
+            self.wait_until_signals_are_caught(child)
             time.sleep(0.5)
             child.send_signal(sign)
             self.assertEqual(self.told(child, sign), (0, 0, 0))
@@ -90,7 +89,8 @@ class Ingest(InterruptTest):
         child = self.start("ingest", "-", stdin=subprocess.PIPE)
         child.stdin.write(joined(runs.values()) + make_run(51)[:20])
         child.stdin.flush()
-        time.sleep(1)
+        self.wait_until_pipe_is_read(child)
+        time.sleep(0.5)
         child.send_signal(signal.SIGTERM)
         self.assertEqual(self.told(child, signal.SIGTERM), (50, 50, 0))
         self.assert_comes_back(runs)
@@ -102,11 +102,12 @@ class Ingest(InterruptTest):
         interrupted = 0
         for attempt in range(40 if LONG else 6):
             child = self.start("ingest", "-q", "--batch-bytes", "200000", path)
-            time.sleep(chosen.uniform(0.02, 0.25))
+            self.wait_until_signals_are_caught(child)
+            time.sleep(chosen.uniform(0, 0.2))
             sign = SIGNALS[attempt % 2]
             child.send_signal(sign)
             _, err = child.communicate(timeout=self.timeout)
-            # Before it is at work, or behind its end, the signal does what it does to every program.
+            # Behind its end the signal does what it does to every program.
             self.assertIn(child.returncode, (128 + sign, -sign, DONE), err)
             if child.returncode == 128 + sign:
                 interrupted += 1
@@ -119,7 +120,8 @@ class Ingest(InterruptTest):
         child = self.start("ingest", "--json", "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         child.stdin.write(joined(make_runs(5).values()))
         child.stdin.flush()
-        time.sleep(1)
+        self.wait_until_pipe_is_read(child)
+        time.sleep(0.5)
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=self.timeout)
         self.assertEqual(child.returncode, 130, err)
@@ -134,12 +136,13 @@ class Ingest(InterruptTest):
             child = subprocess.Popen([harness.binary(), "--store", store, "ingest", "--print-ids", "--rejects",
                                       "rejects", "--batch-bytes", "2000", path], cwd=self.dir, env=self.environment,
                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.wait_until_signals_are_caught(child)
             time.sleep(1)
             child.send_signal(sign)
             time.sleep(1)
             self.assertIsNone(child.poll(), "it waits for what is in flight")
             child.send_signal(sign)
-            child.wait(5)
+            child.wait(self.timeout)
             self.assertEqual(child.returncode, -sign)
             child.stdout.close()
             child.stderr.close()
@@ -151,7 +154,8 @@ class Ingest(InterruptTest):
             child = self.start("ingest", "-q", stdin=subprocess.PIPE)
             child.stdin.write(make_run(attempt) + b"\n")
             child.stdin.flush()
-            time.sleep(1)
+            self.wait_until_pipe_is_read(child)
+            time.sleep(0.5)
             child.send_signal(signal.SIGTERM)
             time.sleep(attempt / 1000)
             child.send_signal(signal.SIGTERM)
@@ -184,7 +188,7 @@ class Ingest(InterruptTest):
                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
         child.stdin.write(joined(make_runs(5).values()))
         child.stdin.flush()
-        time.sleep(0.5)
+        self.wait_until_pipe_is_read(child)
         child.send_signal(signal.SIGINT)
         child.stdin.write(joined(make_runs(5, 5).values()))
         _, err = child.communicate(timeout=self.timeout)
@@ -200,10 +204,7 @@ class Output(InterruptTest):
             child = self.start("get", "--output", "out", "-", stdin=subprocess.PIPE)
             child.stdin.write(f"{run_id(1)}\n".encode())
             child.stdin.flush()
-            until = time.monotonic() + 30
-            while not leftovers(self.dir) and time.monotonic() < until:
-                time.sleep(0.01)
-            self.assertEqual(len(leftovers(self.dir)), 1, "it is being written")
+            self.wait_until(lambda: leftovers(self.dir), "nothing is being written")
             child.send_signal(sign)
             child.communicate(timeout=self.timeout)
             self.assertEqual(child.returncode, -sign)

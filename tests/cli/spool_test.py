@@ -17,19 +17,22 @@ class Spool(harness.CliTest):
     def setUp(self) -> None:
         super().setUp()
         self.spool = self.home / "state/runctl/spool"
+        (self.store / "here").mkdir(parents=True)
+        (self.store / "away").write_bytes(b"")
+        self.bring_back()
 
     def take_away(self) -> None:
         """Until bring_back(), every batch fails to be stored: where the days' directories belong stands a file."""
-        self.store.mkdir(exist_ok=True)
-        self.away = self.store / "runs"
-        if self.away.exists():
-            self.away.rename(self.store / "runs.away")
-        self.away.write_bytes(b"")
+        self.let_runs_be("away")
 
     def bring_back(self) -> None:
-        self.away.unlink()
-        if (self.store / "runs.away").exists():
-            (self.store / "runs.away").rename(self.away)
+        self.let_runs_be("here")
+
+    def let_runs_be(self, name: str) -> None:
+        """From one instant to the next: what is stored meanwhile finds the one or the other."""
+        link = self.store / "link"
+        link.symlink_to(name)
+        link.replace(self.store / "runs")
 
     def waiting(self) -> list[pathlib.Path]:
         return sorted(self.spool.glob("*/*.ndjson.zst"))
@@ -41,13 +44,6 @@ class Spool(harness.CliTest):
         self.addCleanup(child.wait)
         self.addCleanup(child.kill)
         return child
-
-    def wait_until(self, what, message: str) -> None:
-        for _ in range(1200):
-            if what():
-                return
-            time.sleep(0.05)
-        self.fail(message)
 
     def check_all(self, runs: dict) -> None:
         """All of them are stored exactly once, and nothing waits."""
@@ -112,12 +108,12 @@ class Spool(harness.CliTest):
             child.stdin.flush()
 
         send(20)
-        self.wait_until(lambda: len(self.objects()) == 1, "the first are stored")
+        self.wait_until(lambda: self.runs_in_index() == 20, "the first are not stored")
         self.take_away()
         send(20)
-        self.wait_until(lambda: len(self.waiting()) == 1, "the next wait")
+        self.wait_until(lambda: len(self.waiting()) == 1, "the next do not wait")
         self.bring_back()
-        self.wait_until(lambda: not self.waiting(), "delivered without anything new in the pipe")
+        self.wait_until(lambda: not self.waiting(), "what waits is not delivered before something new comes")
         send(20)
         _, err = child.communicate(timeout=self.timeout)
         self.assertEqual(child.returncode, DONE, err)

@@ -6,10 +6,8 @@ Needs what cli_test.py needs.
 
 import json
 import random
-import re
 import secrets
 import shutil
-import subprocess
 import unittest
 
 import gateway

@@ -10,7 +10,6 @@ import concurrent.futures
 import datetime
 import email.utils
 import json
-import os
 import random
 import re
 import secrets
@@ -773,7 +772,7 @@ class Faults(S3Case):
                     [harness.binary(), "--store", self.store, "ingest", self.write("in", make_run(number))],
                     stderr=subprocess.PIPE, cwd=self.dir, env={
                         **self.environment, "RUNCTL_INDEX": str(self.index_of("a")), "AWS_ENDPOINT_URL_S3": self.endpoint})
-                time.sleep(1)
+                self.assertTrue(self.proxy.faulted.wait(60), "nothing is put")
                 began = time.monotonic()
                 for _ in range(signals):
                     child.send_signal(sign)

@@ -7,7 +7,6 @@ Needs what cli_test.py needs.
 import pathlib
 import secrets
 import subprocess
-import time
 import unittest
 import urllib.parse
 
@@ -70,13 +69,9 @@ class Spool(S3Case):
             for _ in range(30):
                 child.stdin.write(next(lines) + b"\n")
             child.stdin.flush()
-            for _ in range(1200):
-                if what():
-                    return
-                time.sleep(0.05)
-            self.fail("nothing came of it")
+            self.wait_until(what, "nothing came of it")
 
-        send_and_wait(lambda: len(self.keys()) == 1)
+        send_and_wait(lambda: self.runs_in_index() == 30)
         self.misbehave({"do": {"forward": False, "reset": True}})
         send_and_wait(lambda: len(self.waiting()) == 1)
         self.behave()
