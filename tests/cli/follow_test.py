@@ -155,13 +155,20 @@ class Follow(harness.CliTest):
 
     def test_kills(self):
         chosen = random.Random(5)
-        for _ in range(40 if LONG else 6):
+        known = False
+        for _ in range(60 if LONG else 9):
             child = self.start("--batch-bytes", "4000")
             self.append(self.more(chosen.randrange(1, 200)))
+            if not known:  # what is rotated twice before it was seen is not found
+                self.wait_for_all()
+                self.stop(child)
+                known = True
+                continue
             time.sleep(chosen.uniform(0, 0.5))
             child.kill()
             child.wait()
-            if chosen.random() < 0.3:
+            if chosen.random() < 0.4:
+                known = False
                 self.log.replace(self.dir / "app.log.1")
                 self.log.write_bytes(self.more(10))
         child = self.start()
