@@ -793,7 +793,7 @@ class Faults(S3Case):
         self.misbehave(rule(answer(501, "NotImplemented"), "PUT", "partNumber=3"))
         self.fails(*command, status=FAILED, said="NotImplemented", stdin=joined(runs.values()))
         self.assertEqual(self.keys(), [])
-        self.assertEqual(self.gateway.uploads(self.bucket), [], "a failed upload is taken back")
+        self.assertEqual(self.gateway.uploads(self.bucket, self.prefix + "/"), [], "a failed upload is taken back")
         self.misbehave(rule(answer(503, "SlowDown"), "PUT", "partNumber=2", 0, 2), rule({"reset": True}, "POST", "uploadId", 0, 1))
         self.runctl(*command, stdin=joined(runs.values()))
         self.behave()
