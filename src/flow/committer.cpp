@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 namespace runctl::flow {
 
 namespace {
@@ -29,6 +31,14 @@ std::size_t Delivery::deliver(const std::string& key, std::span<const std::strin
   // A batch that was there before, from a killed ingest or one that goes on beside this, holds duplicates;
   // one that this ingest made and another program recorded first does not.
   return put.created ? added.value_or(table.size()) : 0;
+}
+
+bool Delivery::has(const std::string& key) {
+  try {
+    return index_.has_batch(key) || store_.head(key).has_value();
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 bool Delivery::drain(const Spool& spool, const Delivered& delivered, const Broken& broken,
@@ -165,7 +175,7 @@ bool Committer::set_aside(const batch::Batch& batch) {
     std::string full = options_.spool->directory() + ": is full (--spool-max)";
     if (ending || options_.spool->has_room_for(batch.size)) {
       try {
-        set_aside_.emplace(options_.spool->add(batch), batch.table.size());
+        set_aside_.emplace(options_.spool->add(batch), SetAside{batch.key, batch.table.size()});
         return true;
       } catch (const Error& error) {
         if (ending) throw;
@@ -224,12 +234,15 @@ void Committer::failed(const Error& error) {
 // Another process may have delivered what we put aside.
 void Committer::note_delivered_elsewhere() {
   std::erase_if(set_aside_, [this](const auto& entry) {
-    const bool gone = ::access(entry.first.c_str(), F_OK) != 0;
-    if (gone) {
-      done_.stored += entry.second;
-      ++done_.batches;
+    const auto& [path, batch] = entry;
+    if (::access(path.c_str(), F_OK) == 0 || errno != ENOENT) return false;
+    if (!delivery_->has(batch.key)) {
+      if (events_.trouble) events_.trouble(path + ": is gone, and neither the index nor the store has it");
+      return false;
     }
-    return gone;
+    done_.stored += batch.runs;
+    ++done_.batches;
+    return true;
   });
 }
 
@@ -241,7 +254,7 @@ void Committer::complete(IngestReport& report) const {
   report.read = read;
   report.rejected = rejected;
   report.bytes_in = bytes_in;
-  for (const auto& [path, runs] : set_aside_) report.spooled += runs;
+  for (const auto& [path, batch] : set_aside_) report.spooled += batch.runs;
   report.spooled_batches = set_aside_.size();
   // Others may have stored the same runs while this went on.
   report.duplicate = read - rejected - report.stored - report.spooled;

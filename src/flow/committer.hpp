@@ -43,6 +43,9 @@ class Delivery {
 
   using Delivered = std::function<void(const SpooledBatch& batch, std::size_t added)>;
   using Broken = std::function<void(const SpooledBatch& batch, const std::string& why)>;
+  // Whether the index or the store has the batch; false where the store does not say.
+  [[nodiscard]] bool has(const std::string& key);
+
   // Everything that waits in the spool, oldest first, until `stop`; a file that is broken stays where it is.
   // False where not all was delivered, or another process is at it. Throws where the store or the index
   // fails; what is not delivered goes on waiting.
@@ -124,8 +127,12 @@ class Committer {
   Clock::time_point retry_at_{};
   bool told_down_ = false;
   bool told_full_ = false;
-  std::unordered_map<std::string, std::uint64_t> set_aside_;  // runs of our files in the spool, by path
-  std::unordered_set<std::string> broken_;                    // files in the spool, that were told
+  struct SetAside {
+    std::string key;
+    std::uint64_t runs = 0;
+  };
+  std::unordered_map<std::string, SetAside> set_aside_;  // our files in the spool, by path
+  std::unordered_set<std::string> broken_;               // files in the spool, that were told
 
   std::mutex mutex_;
   std::condition_variable ended_;

@@ -121,6 +121,20 @@ class Spool(harness.CliTest):
         self.assertIn(b"stored 60,", err)
         self.check_all(runs)
 
+    def test_a_batch_that_is_gone_is_not_called_stored(self):
+        """Neither delivered by another process, nor there: whoever took it away is told."""
+        self.take_away()
+        child = self.start("--flush-interval", "50ms")
+        child.stdin.write(joined(make_runs(5).values()))
+        child.stdin.flush()
+        self.wait_until(lambda: len(self.waiting()) == 1, "nothing comes to the spool")
+        gone = self.waiting()[0]
+        gone.unlink()
+        _, err = child.communicate(timeout=self.timeout)
+        self.assertEqual(child.returncode, FAILED, err)
+        self.assertIn(b"%s: is gone" % os.fsencode(gone), err)
+        self.assertIn(b"stored 0,", err)
+
     def test_the_latest_version_stays_the_latest(self):
         old, new = make_run(1, outputs="old"), make_run(1, outputs="new")
         self.take_away()
@@ -209,20 +223,25 @@ class Spool(harness.CliTest):
     def test_kills(self):
         """`kill -9` while batches go to the spool, and while they are delivered."""
         chosen = random.Random(3)
-        runs = make_runs(600)
-        lines = list(runs.values())
-        for _ in range(60 if LONG else 8):
+        count = 400
+        rounds = 60 if LONG else 8
+        for number in range(rounds):
             self.take_away()
             child = self.start("--batch-bytes", "3000")
-            child.stdin.write(joined(lines))
+            child.stdin.write(joined(make_runs(count, start=number * count).values()))
             child.stdin.flush()
+            self.wait_until(self.waiting, "nothing comes to the spool")
             time.sleep(chosen.uniform(0, 0.1))
             child.kill()
             child.communicate()
             self.bring_back()
-            before = {line for path in self.waiting() for line in harness.split_lines(harness.unzstd(path))}
+            waiting = self.waiting()
+            before = {line for path in waiting for line in harness.split_lines(harness.unzstd(path))}
+            self.assertTrue(before)
             drain = subprocess.Popen([harness.binary(), "--store", self.store, "ingest", "--drain", "-q"],
                                      cwd=self.dir, env=self.environment, stderr=subprocess.PIPE)
+            if number % 2:
+                self.wait_until(lambda: len(self.waiting()) < len(waiting), "nothing is delivered")
             time.sleep(chosen.uniform(0, 0.05))
             drain.kill()
             drain.communicate()
@@ -230,7 +249,8 @@ class Spool(harness.CliTest):
             self.assertEqual(self.waiting(), [])
             ids = [json.loads(line)["id"] for line in before]
             self.assertEqual(set(self.get_listed(ids)), before, "what was in the spool is stored")
-        self.runctl("ingest", stdin=joined(lines))
+        runs = make_runs(rounds * count)
+        self.runctl("ingest", stdin=joined(runs.values()))
         self.assert_comes_back(runs)
         self.assertEqual(int(self.runctl("search", "--count").out), len(runs))
         self.runctl("verify", "--read-data", "-q")
