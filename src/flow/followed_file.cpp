@@ -4,9 +4,11 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -102,18 +104,8 @@ void FollowedFile::start(Opened opened) {
   now_ = std::move(opened);
   begin_ = now_.place;
   tail_ = read_at(now_.file.get(), begin_.offset - begin_.tail_length, begin_.tail_length);
-  at_end_ = false;
   done_ = false;
   replaced_at_.reset();
-}
-
-// Cut, or cut and filled again: then other bytes stand before the place where reading goes on.
-bool FollowedFile::was_truncated() const {
-  struct stat status {};
-  if (::fstat(now_.file.get(), &status) != 0) base::throw_errno(path_, errno);
-  const std::uint64_t offset = now_.place.offset;
-  if (static_cast<std::uint64_t>(status.st_size) < offset) return true;
-  return read_at(now_.file.get(), offset - tail_.size(), tail_.size()) != tail_;
 }
 
 // Whether another file has been at `path_` for long enough.
@@ -155,19 +147,23 @@ bool FollowedFile::open_next() {
 
 // 0 where there is nothing for now, or for ever: then the file is done.
 std::size_t FollowedFile::read_more(std::span<char> out) {
-  if (at_end_ && was_truncated()) {
+  // Cut, or cut and filled again: then other bytes stand before the place where reading goes on. Both are
+  // read at once, for the file may be cut at any time.
+  std::string before(tail_.size(), '\0');
+  const std::array<iovec, 2> pieces{{{before.data(), before.size()}, {out.data(), out.size()}}};
+  ssize_t got = 0;
+  do {
+    got = ::preadv(now_.file.get(), pieces.data(), static_cast<int>(pieces.size()),
+                   static_cast<off_t>(now_.place.offset - before.size()));
+  } while (got < 0 && errno == EINTR);
+  if (got < 0) base::throw_errno(path_, errno);
+  if (static_cast<std::size_t>(got) < before.size() || before != tail_) {
     trouble_(path_ + ": was truncated; it is read from its beginning");
     done_ = true;
     return 0;
   }
-  ssize_t got = 0;
-  do {
-    got = ::pread(now_.file.get(), out.data(), out.size(), static_cast<off_t>(now_.place.offset));
-  } while (got < 0 && errno == EINTR);
-  if (got < 0) base::throw_errno(path_, errno);
-  const auto count = static_cast<std::size_t>(got);
-  at_end_ = count == 0;
-  if (at_end_) {
+  const std::size_t count = static_cast<std::size_t>(got) - before.size();
+  if (count == 0) {
     done_ = was_replaced();
     return 0;
   }

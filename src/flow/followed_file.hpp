@@ -65,7 +65,6 @@ class FollowedFile {
   [[nodiscard]] bool open_next();
   [[nodiscard]] std::size_t read_more(std::span<char> out);
   [[nodiscard]] static bool wait(std::optional<Clock::time_point> until, int wake);
-  [[nodiscard]] bool was_truncated() const;
   [[nodiscard]] bool was_replaced();
 
   const std::string path_;
@@ -73,7 +72,6 @@ class FollowedFile {
   Opened now_;
   FilePlace begin_;
   std::string tail_;                              // the last bytes that were read
-  bool at_end_ = false;                           // nothing more was there at the last look
   bool done_ = false;                             // the file at `path_` is the next
   std::optional<Clock::time_point> replaced_at_;  // since when another file is at `path_`, and this one quiet
 };

@@ -137,6 +137,29 @@ class Follow(harness.CliTest):
         self.assertIn(b"read 50, stored 50, duplicate 0", self.stop(child))
         self.check_all()
 
+    def test_truncation_of_what_is_not_read_yet(self):
+        """The store is away, the spool is full: what the reader has before it is cut, and written anew."""
+        def much(count: int) -> bytes:
+            first, self.number = self.number, self.number + count
+            self.runs = {run_id(n): make_run(n, outputs=harness.noise(n, 600)) for n in range(first, self.number)}
+            return joined(self.runs.values())
+
+        self.store.mkdir()
+        (self.store / "runs").write_bytes(b"")
+        self.append(much(15_000))
+        child = self.start("--batch-bytes", "200000", "--spool-max", "300KB", "--jobs", "1")
+        self.wait_until(lambda: b"is full (--spool-max)" in self.said(), self.said)
+        time.sleep(0.5)
+        with open(self.log, "r+b") as log:
+            log.truncate(0)
+            log.write(much(15_000))
+        (self.store / "runs").unlink()
+        last = list(self.runs)[-1]
+        self.wait_until(lambda: self.run_plain("--store", self.store, "get", "--no-sync", last).status == 0, self.said)
+        self.stop(child)
+        self.assertIn(b"was truncated", self.said())
+        self.assert_comes_back(self.runs)
+
     def test_rejects_name_their_line(self):
         self.append(self.more(3) + b"nonsense\n" + self.more(2))
         child = self.start()
