@@ -197,7 +197,10 @@ class CliTest(unittest.TestCase):
             time.sleep(0.02)
 
     def wait_until_signals_are_caught(self, child: subprocess.Popen) -> None:
+        """Or it has ended."""
         def caught() -> bool:
+            if child.poll() is not None:
+                return True
             status = pathlib.Path(f"/proc/{child.pid}/status").read_text()
             mask = int(re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)[1], 16)
             return bool(mask >> (signal.SIGTERM - 1) & 1)

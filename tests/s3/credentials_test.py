@@ -13,7 +13,7 @@ import unittest
 import urllib.parse
 
 DRIVER = os.environ.get("RUNCTL_STORE_DRIVER", "store_driver")
-PATIENCE = 60  # seconds, for one command
+PATIENCE = 15  # seconds, for one command
 KEYS = '{"Code":"Success","AccessKeyId":"FAKE","SecretAccessKey":"fake-secret","Token":"fake-token",' \
        '"Expiration":"2099-01-01T00:00:00Z"}'
 STS = """<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
