@@ -24,6 +24,18 @@ std::string parent_of(const std::string& path) {
   return parent.empty() ? "." : parent;
 }
 
+bool is_directory(const std::string& path) {
+  std::error_code failure;
+  return std::filesystem::is_directory(path, failure);
+}
+
+// Returns 0 or the error. A file system that knows no sync of directories says EINVAL (fsync(2)).
+int try_to_sync(const std::string& path) {
+  const FileDescriptor directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory && (::fsync(directory.get()) == 0 || errno == EINVAL)) return 0;
+  return errno;
+}
+
 // Names of temporary files start with a dot and end so, and no reader takes them for anything.
 std::string temporary_name(const std::string& path) {
   std::uint64_t random = 0;
@@ -77,20 +89,21 @@ void write_all(int fd, std::string_view bytes, const std::string& path) {
 }
 
 void sync_directory(const std::string& path) {
-  const FileDescriptor directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory || ::fsync(directory.get()) != 0) throw_errno(path, errno);
+  if (const int failure = try_to_sync(path); failure != 0) throw_errno(path, failure);
 }
 
-void make_directories(const std::string& directory) {
-  std::error_code failure;
-  if (directory.empty() || std::filesystem::is_directory(directory, failure)) return;
+void make_directories(const std::string& directory, unsigned mode) {
+  if (directory.empty()) return;
   const std::string parent = parent_of(directory);
-  if (parent != directory) make_directories(parent);
-  if (::mkdir(directory.c_str(), 0777) == 0) {
-    sync_directory(parent);  // a directory that is gone after a power cut takes its files with it
-  } else if (errno != EEXIST || !std::filesystem::is_directory(directory, failure)) {
-    throw_errno(directory + ": cannot be made", errno);
+  if (!is_directory(directory)) {
+    if (parent != directory) make_directories(parent);
+    if (::mkdir(directory.c_str(), mode) != 0 && (errno != EEXIST || !is_directory(directory)))
+      throw_errno(directory + ": cannot be made", errno);
   }
+  // A directory that is gone after a power cut takes its files with it, and who made this one may have been
+  // killed before it was synced. Those above it were synced before anything was made in them.
+  const int failure = try_to_sync(parent);
+  if (failure != 0 && failure != EACCES) throw_errno(parent, failure);
 }
 
 std::string replacement_target(const std::string& path) {

@@ -40,8 +40,9 @@ std::optional<std::string> read_file(const std::string& path, std::size_t limit)
 // Writes all of `bytes`; `path` is for the message.
 void write_all(int fd, std::string_view bytes, const std::string& path);
 
-// Makes `directory` and its parents with mode 0777 less the umask, durably; throws Error(io).
-void make_directories(const std::string& directory);
+// Makes `directory`, with `mode` less the umask, and its parents (0777), durably: also where another process
+// made it and was killed before it was synced. Throws Error(io).
+void make_directories(const std::string& directory, unsigned mode = 0777);
 
 // Makes durable which names are in the directory.
 void sync_directory(const std::string& path);

@@ -58,12 +58,7 @@ bool Spool::has_room_for(std::uint64_t bytes) const {
 }
 
 std::string Spool::add(const batch::Batch& batch) const {
-  base::make_directories(fs::path(directory_).parent_path().string());
-  if (::mkdir(directory_.c_str(), 0700) == 0) {
-    base::sync_directory(fs::path(directory_).parent_path().string());
-  } else if (errno != EEXIST) {
-    base::throw_errno(directory_ + ": cannot be made", errno);
-  }
+  base::make_directories(directory_, 0700);
   std::string path = directory_ + "/" + name_of(batch.key);
   base::AtomicFile file(path);
   for (const std::string_view part : batch.parts()) file.write(part);

@@ -59,7 +59,10 @@ class FooterSource {
  public:
   FooterSource(store::ObjectStore& store, std::vector<store::ObjectInfo> objects, SyncReport& report,
                const SyncProgress& progress)
-      : store_(store), objects_(std::move(objects)), report_(report), progress_(progress) {}
+      : store_(store), objects_(std::move(objects)), report_(report), progress_(progress) {
+    // What is recorded is taken for stored by every ingest that comes after.
+    store_.make_durable(objects_);
+  }
 
   // The next batch that can be read; false at the end.
   bool next(index::BatchInfo& batch, run::Table& table) {

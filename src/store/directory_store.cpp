@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cerrno>
 #include <filesystem>
+#include <set>
 #include <vector>
 
 #include "base/error.hpp"
@@ -119,6 +120,13 @@ class DirectoryStore final : public ObjectStore {
     if (failure) throw Error(ErrorKind::io, directory + ": cannot be listed: " + failure.message());
     std::sort(groups.begin(), groups.end());
     return groups;
+  }
+
+  void make_durable(std::span<const ObjectInfo> listed) override {
+    std::set<std::string> directories;
+    for (const ObjectInfo& object : listed)
+      directories.insert(fs::path(path_of(object.key)).parent_path().string());
+    for (const std::string& directory : directories) base::sync_directory(directory);
   }
 
   bool remove(const std::string& key) override {

@@ -86,6 +86,10 @@ class ObjectStore {
   // in parallel.
   virtual std::vector<std::string> list_groups(const std::string& prefix) = 0;
 
+  // What a listing named may have been put by a process that was killed before it was durable. It is on
+  // return, as if we had put it.
+  virtual void make_durable(std::span<const ObjectInfo> /*listed*/) {}
+
   // Removes the object; true where it was there.
   virtual bool remove(const std::string& key) = 0;
 

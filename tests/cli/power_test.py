@@ -49,6 +49,29 @@ class PowerCut(DiskTest):
         self.assertGreater(ends, 0)
         print(f"{sum(tally.counts.values()) + ends} cuts, {ends} at the end; the index missed {self.behind} batches: {tally}")
 
+    def test_after_a_kill(self):
+        """An ingest is killed, the same command ends well, the power is cut: what the killed one did and did not sync
+        is as much at stake as what the second did."""
+        carried = self.dir / "carried"
+        self.environment.update(FAULTY_DISK_CARRY=str(carried))
+        operations = self.all_operations(*self.command)
+        # What lies in the index may be lost; of the store each operation counts.
+        stores = [n for n, operation in enumerate(operations, 1) if "index" not in operation.place]
+        numbers = sorted({*stores, *self.chosen(operations)}) if LONG else stores
+        for between in ([], [["index", "sync", "-q"]], [["verify", "--repair", "-q"]]):
+            for n in numbers[::1 if LONG or not between else 2]:
+                self.forget()
+                carried.unlink(missing_ok=True)
+                with self.subTest(between=between, operation=operations[n - 1], number=n):
+                    self.assertTrue(is_killed(self.meet(f"kill:{n}", *self.command)))
+                    for command in between:
+                        self.meet("kill:0", *command)
+                    result = self.meet("cut:0", *self.command)
+                    self.assertEqual(result.status, DONE, str(result))
+                    self.assertEqual(sorted(self.stored_lines()), sorted(self.lines), "stored, it was said")
+                    self.check_accounts()
+        print(f"{len(numbers)} kills, a second program or two, a cut")
+
     def test_what_was_stored_before_stays(self):
         """An index and batches that are there, more of the same set goes in, the power is cut."""
         half = len(self.lines) // 2

@@ -8,17 +8,20 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <climits>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <random>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace faulty {
@@ -53,10 +56,20 @@ struct Change {
   std::string before{}, after{};
 };
 
+// A change as one process hands it on to the next; its five texts follow.
+struct Record {
+  Change::Kind kind = Change::Kind::data;
+  dev_t device = 0;
+  ino_t inode = 0;
+  off_t offset = 0, size_before = 0, size_after = 0;
+  std::array<std::size_t, 5> lengths{};
+};
+
 class Disk {
  public:
   static Disk& get() {
     static Disk* const disk = new Disk;  // never destroyed: the program writes until its end
+    disk->take_over();                   // not before there is a disk: it uses what this library replaces
     return *disk;
   }
 
@@ -96,7 +109,11 @@ class Disk {
     }
     if (at_ == 0 || count_ < at_ || (count_ > at_ && !stays_)) return true;
     if (error_ == 0) {
-      if (cut_) take_back();
+      if (cut_) {
+        take_back();
+      } else if (!carry_.empty()) {
+        hand_on();
+      }
       ::kill(::getpid(), SIGKILL);
       ::pause();
     }
@@ -106,13 +123,13 @@ class Disk {
   }
 
   void note(Change change) {
-    if (cut_) changes_.push_back(std::move(change));
+    if (follows()) changes_.push_back(std::move(change));
   }
 
   // Before bytes of a file are changed; the rest is told by wrote().
   Change before_write(int fd, off_t offset, std::size_t length) {
     Change change;
-    if (!cut_) return change;
+    if (!follows()) return change;
     struct stat status {};
     ::fstat(fd, &status);
     change.owner = inode_of(status);
@@ -126,7 +143,7 @@ class Disk {
   }
 
   void wrote(Change change, std::size_t length) {
-    if (!cut_) return;
+    if (!follows()) return;
     change.after.resize(length);
     read_all(change.file, change.after, change.offset);
     struct stat status {};
@@ -144,7 +161,7 @@ class Disk {
 
   // Another name for what will be taken away; empty where there is nothing.
   std::string save(const std::string& path) {
-    if (!cut_) return {};
+    if (!follows()) return {};
     const std::string saved = save_ + "/" + std::to_string(::getpid()) + "." + std::to_string(++saved_);
     if (REAL(link)(path.c_str(), saved.c_str()) == 0) return saved;
     if (errno != ENOENT) std::abort();
@@ -152,7 +169,11 @@ class Disk {
   }
 
   void program_ends() {
-    if (cut_ && at_ == 0) take_back();
+    if (cut_ && at_ == 0) {
+      take_back();
+    } else if (!carry_.empty()) {
+      hand_on();
+    }
   }
 
   void shared_memory(const std::string& path) {
@@ -176,11 +197,70 @@ class Disk {
     at_ = std::stoul(what.substr(colon + 1));
     stays_ = what.ends_with('+');
     cut_ = kind == "cut";
+    carry_ = variable("FAULTY_DISK_CARRY");
     if (const std::size_t seed = what.find(':', colon + 1); seed != std::string::npos)
       lot_.emplace(std::stoul(what.substr(seed + 1)));
     const std::map<std::string, int> errors = {
         {"EIO", EIO}, {"ENOSPC", ENOSPC}, {"EROFS", EROFS}, {"EDQUOT", EDQUOT}};
     if (const auto found = errors.find(kind); found != errors.end()) error_ = found->second;
+  }
+
+  // Whether what is not synced is kept in mind.
+  [[nodiscard]] bool follows() const { return cut_ || !carry_.empty(); }
+
+  // What the processes before left unsynced is as good as this one's: it is the machine that loses it.
+  void take_over() {
+    const std::lock_guard lock(mutex);
+    if (std::exchange(taken_over_, true) || carry_.empty()) return;
+    inside_ = true;
+    std::ifstream file(carry_, std::ios::binary);
+    std::map<Inode, std::string> names;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(root_))
+      names.emplace(inode_of(entry.path().string()), entry.path().string());
+    Record record{};
+    while (file.read(reinterpret_cast<char*>(&record), sizeof record)) {
+      Change change{.kind = record.kind,
+                    .owner = {record.device, record.inode},
+                    .offset = record.offset,
+                    .size_before = record.size_before,
+                    .size_after = record.size_after};
+      std::string* const texts[] = {&change.path, &change.from, &change.saved, &change.before, &change.after};
+      for (std::size_t i = 0; i < std::size(texts); ++i) {
+        texts[i]->resize(record.lengths[i]);
+        file.read(texts[i]->data(), static_cast<std::streamsize>(texts[i]->size()));
+      }
+      if (change.kind == Change::Kind::data) {
+        const auto name = names.find(change.owner);
+        if (name == names.end()) continue;  // removed since, and nobody can read it
+        const auto [entry, added] = descriptors_.try_emplace(change.owner, -1);
+        if (added) entry->second = REAL(open)(name->second.c_str(), O_RDWR | O_CLOEXEC);
+        change.file = entry->second;
+      }
+      changes_.push_back(std::move(change));
+    }
+    inside_ = false;
+  }
+
+  void hand_on() {
+    inside_ = true;
+    std::ofstream file(carry_, std::ios::binary | std::ios::trunc);
+    for (const Change& change : changes_) {
+      const std::string* const texts[] = {&change.path, &change.from, &change.saved, &change.before,
+                                          &change.after};
+      Record record{.kind = change.kind,
+                    .device = change.owner.first,
+                    .inode = change.owner.second,
+                    .offset = change.offset,
+                    .size_before = change.size_before,
+                    .size_after = change.size_after};
+      for (std::size_t i = 0; i < std::size(texts); ++i) record.lengths[i] = texts[i]->size();
+      file.write(reinterpret_cast<const char*>(&record), sizeof record);
+      for (const std::string* text : texts)
+        file.write(text->data(), static_cast<std::streamsize>(text->size()));
+    }
+    file.flush();
+    if (!file) std::abort();
+    inside_ = false;
   }
 
   // To read and restore a file whatever it is opened for. Stays open: closing it would end SQLite's locks.
@@ -247,11 +327,11 @@ class Disk {
     }
   }
 
-  std::string root_, save_;
+  std::string root_, save_, carry_;
   int log_ = -1;
   unsigned long count_ = 0, at_ = 0, saved_ = 0;
   int error_ = 0;
-  bool cut_ = false, stays_ = false;
+  bool cut_ = false, stays_ = false, taken_over_ = false;
   bool inside_ = false;  // what this library does itself is no operation
   std::optional<std::mt19937> lot_;
   std::vector<Change> changes_;
