@@ -25,7 +25,6 @@ using Json = nlohmann::ordered_json;
 // A clock that is further off than this is refused by some servers (S3: 15 minutes), and worth a word before.
 constexpr std::int64_t k_clock_warning_seconds = 60;
 // A younger leftover may belong to a command that is at work.
-constexpr std::int64_t k_leftover_microseconds = std::int64_t{3600} * 1'000'000;
 
 constexpr std::size_t k_longest_finding = 4000;  // bytes; they repeat what servers and files say
 
@@ -135,7 +134,7 @@ class Doctor {
   void uploads(store::S3Store& bucket) {
     std::size_t old = 0;
     for (const store::S3Store::Upload& upload : bucket.unfinished_uploads()) {
-      if (now_microseconds() - upload.begun_ns / 1000 < k_leftover_microseconds) continue;
+      if (now_microseconds() - upload.begun_ns / 1000 < store::k_leftover_microseconds) continue;
       ++old;
       if (clear_) bucket.abort_upload(upload);
     }
@@ -144,9 +143,8 @@ class Doctor {
 
   void directory() {
     std::error_code failure;
-    if (!std::filesystem::exists(session_.store().url().substr(std::string_view("file://").size()),
-                                 failure) &&
-        !failure) {
+    const std::string root = store::directory_of(session_.store().url());
+    if (!std::filesystem::exists(root, failure) && !failure) {
       say("readable", Verdict::warning, "there is no such directory yet; the first ingest makes it");
       return;
     }
@@ -161,9 +159,8 @@ class Doctor {
       session_.store().remove(key);
       say("writable", Verdict::ok, "a file was written and removed");
     });
-    check("leftovers", [this] {
-      const std::vector<std::string> old =
-          store::directory_leftovers(session_.store().url(), k_leftover_microseconds);
+    check("leftovers", [this, &root] {
+      const std::vector<std::string> old = store::directory_leftovers(root, store::k_leftover_microseconds);
       if (clear_) store::remove_leftovers(old);
       leftovers(old.size(), counted(old.size(), "half-written file", "half-written files"));
     });
@@ -173,7 +170,7 @@ class Doctor {
   // Silent where there is nothing: few stores were ever measured.
   void benchmarks() {
     store::ObjectStore& store = session_.store();
-    for (const std::string& prefix : flow::bench_leftovers(store, k_leftover_microseconds)) {
+    for (const std::string& prefix : flow::bench_leftovers(store, store::k_leftover_microseconds)) {
       if (clear_) flow::remove_bench_leftover(store, prefix);
       say("benchmarks", clear_ ? Verdict::ok : Verdict::warning,
           clear_ ? prefix + "/ removed"

@@ -93,7 +93,7 @@ class IngestCommand {
     session_.prepare_to_store(index);
     flow::Delivery delivery(session_.store(), index, base::system_clock());
     flow::IngestReport& report = report_;
-    bool broken = false;
+    std::optional<base::ErrorKind> broken;
     const bool done = delivery.drain(
         session_.spool(0),
         [&report](const flow::SpooledBatch& batch, std::size_t added) {
@@ -101,21 +101,21 @@ class IngestCommand {
           ++report.delivered_batches;
           report.bytes_stored += batch.size;
         },
-        [&broken](const flow::SpooledBatch& /*batch*/, const std::string& why) {
-          note(why);
-          broken = true;
+        [&broken](const flow::SpooledBatch& /*batch*/, const base::Error& why) {
+          note(why.what());
+          if (!broken) broken = why.kind();
         },
         {});
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - started;
     if (session_.settings().json)
       print_json_summary(report, seconds.count());
-    else
+    else if (!broken || report.delivered_batches > 0)
       tell_delivered(session_.settings(), report);
     if (!done) {
       throw base::Error(base::ErrorKind::io,
                         session_.spool(0).directory() + ": another process is delivering it");
     }
-    return broken ? base::exit_status(base::ErrorKind::corrupt) : 0;
+    return broken ? base::exit_status(*broken) : 0;
   }
 
   int run() {
@@ -178,7 +178,8 @@ class IngestCommand {
       session_.prepare_to_store(*index_);
     } catch (const base::Error& error) {
       // What comes through a pipe may not come again: it is read, and waits in the spool.
-      if (!spool_ || !streams || error.kind() != base::ErrorKind::remote) throw;
+      const bool may_pass = error.kind() == base::ErrorKind::remote || error.kind() == base::ErrorKind::io;
+      if (!spool_ || !streams || !may_pass) throw;
     }
   }
 

@@ -75,8 +75,7 @@ void Session::open_store() {
 }
 
 std::unique_ptr<store::ObjectStore> Session::open_below(const std::string& prefix) {
-  if (bucket_ == nullptr)
-    return store::open_directory(store_->url().substr(std::string_view("file://").size()) + "/" + prefix);
+  if (bucket_ == nullptr) return store::open_directory(store::directory_of(store_->url()) + "/" + prefix);
   std::string url = settings_.store.value;
   while (url.ends_with('/')) url.pop_back();
   std::unique_ptr<store::S3Store> bucket = open_bucket(url + "/" + prefix);

@@ -5,6 +5,8 @@
 
 #include <cerrno>
 
+#include "store/directory_store.hpp"
+
 namespace runctl::flow {
 
 namespace {
@@ -45,14 +47,14 @@ bool Delivery::drain(const Spool& spool, const Delivered& delivered, const Broke
                      const std::stop_token& stop) {
   const auto lock = spool.lock();
   if (!lock) return spool.waiting().empty();
+  store::remove_leftovers(store::directory_leftovers(spool.directory(), store::k_leftover_microseconds));
   for (const SpooledBatch& batch : spool.waiting()) {
     if (stop.stop_requested()) return false;
     SpooledContent content;
     try {
       content = read_spooled(batch);
     } catch (const Error& error) {
-      if (error.kind() != ErrorKind::corrupt) throw;
-      broken(batch, error.what());
+      broken(batch, error);
       continue;
     }
     const std::string_view part = content.bytes;
@@ -201,8 +203,8 @@ bool Committer::deliver_waiting() {
           ++(ours ? done_.batches : done_.delivered_batches);
           if (ours) done_.bytes_stored += batch.size;
         },
-        [this](const SpooledBatch& batch, const std::string& why) {
-          if (broken_.insert(batch.path).second && events_.trouble) events_.trouble(why);
+        [this](const SpooledBatch& batch, const Error& why) {
+          if (broken_.insert(batch.path).second && events_.trouble) events_.trouble(why.what());
         },
         options_.stop);
   } catch (const Error& error) {

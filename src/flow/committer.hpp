@@ -42,11 +42,12 @@ class Delivery {
                       const base::Sha256Digest& digest, const run::Table& table);
 
   using Delivered = std::function<void(const SpooledBatch& batch, std::size_t added)>;
-  using Broken = std::function<void(const SpooledBatch& batch, const std::string& why)>;
+  using Broken = std::function<void(const SpooledBatch& batch, const base::Error& why)>;
   // Whether the index or the store has the batch; false where the store does not say.
   [[nodiscard]] bool has(const std::string& key);
 
-  // Everything that waits in the spool, oldest first, until `stop`; a file that is broken stays where it is.
+  // Everything that waits in the spool, oldest first, until `stop`; a file that is broken or cannot be read
+  // stays where it is, and does not keep the others.
   // False where not all was delivered, or another process is at it. Throws where the store or the index
   // fails; what is not delivered goes on waiting.
   bool drain(const Spool& spool, const Delivered& delivered, const Broken& broken,

@@ -53,7 +53,13 @@ std::string_view hash_in(std::string_view key) {
 
 bool Spool::has_room_for(std::uint64_t bytes) const {
   std::uint64_t sum = bytes;
-  for (const SpooledBatch& batch : waiting()) sum += batch.size;
+  std::error_code failure;
+  for (fs::directory_iterator entry(directory_, failure), end; !failure && entry != end;
+       entry.increment(failure)) {
+    std::error_code gone;  // another process may just have delivered it
+    const std::uint64_t size = entry->file_size(gone);
+    if (!gone) sum += size;
+  }
   return sum <= max_bytes_;
 }
 

@@ -218,13 +218,14 @@ class DirectoryStore final : public ObjectStore {
 
 }  // namespace
 
-std::vector<std::string> directory_leftovers(const std::string& url, std::int64_t age_microseconds) {
+std::string directory_of(const std::string& url) { return url.substr(std::string_view("file://").size()); }
+
+std::vector<std::string> directory_leftovers(const std::string& directory, std::int64_t age_microseconds) {
   std::vector<std::string> paths;
-  const std::string root = url.substr(std::string_view("file://").size());
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
   std::error_code failure;
-  for (fs::recursive_directory_iterator entry(root, failure), end; !failure && entry != end;
+  for (fs::recursive_directory_iterator entry(directory, failure), end; !failure && entry != end;
        entry.increment(failure)) {
     struct stat status {};
     if (!base::is_temporary_name(entry->path().filename().string()) ||

@@ -1,6 +1,7 @@
 // A store in a local directory: keys are paths below it.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,9 +14,14 @@ namespace runctl::store {
 // Error(usage) where something else than a directory is there.
 std::unique_ptr<ObjectStore> open_directory(const std::string& path);
 
-// Half-written files below the directory of a store's url(), older than `age_microseconds`: what writers that
-// were killed have left.
-std::vector<std::string> directory_leftovers(const std::string& url, std::int64_t age_microseconds);
+// The directory of a url() that open_directory() made.
+std::string directory_of(const std::string& url);
+
+// What is written for longer than this was left by a writer that was killed.
+inline constexpr std::int64_t k_leftover_microseconds = std::int64_t{3600} * 1'000'000;
+
+// Half-written files below `directory`, older than `age_microseconds`.
+std::vector<std::string> directory_leftovers(const std::string& directory, std::int64_t age_microseconds);
 void remove_leftovers(const std::vector<std::string>& paths);
 
 }  // namespace runctl::store

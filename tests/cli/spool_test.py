@@ -207,6 +207,54 @@ class Spool(harness.CliTest):
         self.assertEqual(self.waiting(), [broken])
         self.assertEqual(self.get(run_id(0), run_id(2)), [make_run(0), make_run(2)])
 
+    def test_a_file_that_cannot_be_read_stops_nothing(self):
+        self.take_away()
+        for number in range(3):
+            self.runctl("ingest", stdin=make_run(number) + b"\n", status=FAILED)
+        self.bring_back()
+        unreadable = self.waiting()[1]
+        kept = self.dir / "kept"
+        unreadable.rename(kept)
+        unreadable.symlink_to("/proc/self/mem")  # its first bytes are an input/output error
+        result = self.runctl("ingest", "--drain", status=FAILED)
+        self.assert_message(result, unreadable, "Input/output error")
+        self.assertNotIn(b"nothing waits", self.runctl("ingest", "--drain", status=FAILED).err)
+        self.assertEqual(self.waiting(), [unreadable])
+        kept.replace(unreadable)
+        self.runctl("ingest", "--drain")
+        self.check_all(make_runs(3))
+
+    def test_the_first_ingest_of_all(self):
+        """There is no index yet, and the store cannot even be listed."""
+        self.let_runs_be("runs")  # a link to itself
+        runs = make_runs(30)
+        result = self.runctl("ingest", stdin=joined(runs.values()), status=FAILED)
+        self.assert_message(result, "30 runs in 1 batch wait in", "symbolic link")
+        self.bring_back()
+        self.runctl("ingest", "--drain")
+        self.check_all(runs)
+
+    def test_what_killed_writers_leave(self):
+        """A half-written file takes room, as what it is; one that is old is of a writer that was killed."""
+        self.take_away()
+        self.runctl("ingest", stdin=make_run(0) + b"\n", status=FAILED)
+        left, written = (self.waiting()[0].parent / f".half{n}.0123456789abcdef.tmp" for n in range(2))
+        for path in (left, written):
+            path.write_bytes(bytes(100_000))
+        two_hours_ago = time.time() - 7200
+        os.utime(left, (two_hours_ago, two_hours_ago))
+        child = self.start("--spool-max", "90000", "--flush-interval", "10ms")
+        child.stdin.write(make_run(1) + b"\n")
+        child.stdin.flush()
+        self.assertIn(b"--spool-max", child.stderr.readline() + child.stderr.readline())
+        child.stdin.close()
+        child.wait()
+        self.assertTrue(written.exists())
+        self.assertFalse(left.exists())
+        self.bring_back()
+        self.runctl("ingest", "--drain")
+        self.check_all(make_runs(2))
+
     def test_many_deliver_at_once(self):
         runs = make_runs(400)
         self.take_away()
