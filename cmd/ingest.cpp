@@ -123,7 +123,12 @@ class IngestCommand {
     ::mallopt(M_ARENA_MAX, 2);
     std::vector<flow::Input> inputs = open_inputs();
     std::optional<Interruption> interruption(std::in_place);
-    if (!options_.rejects.empty()) rejects_ = std::make_unique<DataOutput>(options_.rejects);
+    if (!options_.rejects.empty()) {
+      // A file that is followed is not read again from its beginning: what was rejected earlier stays.
+      rejects_ =
+          std::make_unique<DataOutput>(options_.rejects, options_.follow ? DataOutput::Existing::extended
+                                                                         : DataOutput::Existing::replaced);
+    }
     if (!options_.flow.dry_run) prepare(!size_);
     const auto started = std::chrono::steady_clock::now();
     ingest(std::move(inputs), interruption->token());
@@ -251,6 +256,7 @@ class IngestCommand {
       rejects_->write(record.bytes);
       rejects_open_ = true;
     }
+    if (rejects_ && options_.follow) rejects_->flush();  // before the place behind it is saved
   }
 
   void show(const flow::Progress& progress) {

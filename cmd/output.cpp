@@ -54,7 +54,7 @@ std::string counted(std::uint64_t count, const char* one, const char* many) {
   return human_count(count) + " " + (count == 1 ? one : many);
 }
 
-DataOutput::DataOutput(const std::string& path) {
+DataOutput::DataOutput(const std::string& path, Existing existing) {
   if (path.empty() || path == "-" || path == "/dev/stdout") return;
   name_ = path;
   std::error_code failure;
@@ -62,6 +62,14 @@ DataOutput::DataOutput(const std::string& path) {
   if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
     device_ = base::FileDescriptor(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
     if (!device_) base::throw_errno(path + ": cannot be written", errno);
+    return;
+  }
+  if (existing == Existing::extended) {
+    device_ = base::FileDescriptor(::open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666));
+    if (!device_) base::throw_errno(path + ": cannot be written", errno);
+    const off_t size = ::lseek(device_.get(), 0, SEEK_END);
+    char last = '\n';
+    if (size > 0 && ::pread(device_.get(), &last, 1, size - 1) == 1 && last != '\n') buffer_ = '\n';
     return;
   }
   file_ = std::make_unique<base::AtomicFile>(base::replacement_target(path));

@@ -33,9 +33,12 @@ std::string counted(std::uint64_t count, const char* one, const char* many);
 // Buffered data: to standard output, or to a file that appears whole at the end or not at all.
 class DataOutput {
  public:
+  // A file that is extended is no longer all or nothing; what comes begins on a line of its own.
+  enum class Existing { replaced, extended };
+
   // An empty path, "-" and /dev/stdout are standard output. A pipe or device of that name is written to as it
   // is, and a link is followed.
-  explicit DataOutput(const std::string& path);
+  explicit DataOutput(const std::string& path, Existing existing = Existing::replaced);
 
   // Whether it is not standard output.
   [[nodiscard]] bool is_elsewhere() const { return device_ || file_; }
@@ -43,11 +46,12 @@ class DataOutput {
   void write(std::string_view bytes);
   // Bytes that have gone there; all of them after finish().
   [[nodiscard]] std::uint64_t written() const { return written_; }
+  // Passes on what was written.
+  void flush();
   // Must be called at the end; throws base::Error(io) where not everything could be written.
   void finish();
 
  private:
-  void flush();
   void pass_on(std::string_view bytes);
 
   std::string buffer_;

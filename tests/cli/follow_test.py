@@ -176,6 +176,24 @@ class Follow(harness.CliTest):
         time.sleep(0.5)
         self.assertIn(b"read 0,", self.stop(child))
 
+    def test_rejects_are_added(self):
+        """What an earlier command rejected is not read again: its bytes stay in the file."""
+        rejects = self.dir / "rejects"
+        for text in (b"one\n", b"two\n", b"three\n"):
+            self.append(self.more(2) + text)
+            child = self.start("--rejects", rejects)
+            self.wait_until(lambda text=text: rejects.exists() and text[:-1] in rejects.read_bytes(), self.said)
+            self.wait_for_all()
+            self.stop(child)
+        self.assertEqual(rejects.read_bytes(), b"one\ntwo\nthree\n")
+        rejects.write_bytes(b"one")  # as a command leaves it that is killed
+        self.append(self.more(1) + b"four\n" + self.more(1))
+        child = self.start("--rejects", rejects)
+        self.wait_for_all()
+        child.kill()
+        child.wait()
+        self.assertEqual(rejects.read_bytes(), b"one\nfour", "written before the runs behind it are told as stored")
+
     def test_kills(self):
         chosen = random.Random(5)
         known = False
