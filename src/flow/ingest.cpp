@@ -23,8 +23,8 @@ constexpr std::chrono::milliseconds k_linger{100};
 
 // A run's identity and its bytes' fingerprint: two of equal value are duplicates.
 struct Print {
+  std::uint64_t fingerprint = 0;  // first: it tells two apart without a call of memcmp
   run::Id id;
-  std::uint64_t fingerprint = 0;
   friend bool operator==(const Print&, const Print&) = default;
 };
 
@@ -212,7 +212,7 @@ class Pipeline {
       ++report_.read;
       const run::Record& record = block.records[i];
       if (known[i] != 0 && is_in_store(known[i])) continue;
-      if (in_flight_.contains({record.id, record.fingerprint})) continue;
+      if (in_flight_.contains({record.fingerprint, record.id})) continue;
       if (!store(record, block.arena)) return false;
     }
     return true;
@@ -257,7 +257,7 @@ class Pipeline {
     writer_.add(record, arena);
     if (streams_ && !flush_at_ && options_.flush_interval.count() > 0)
       flush_at_ = Clock::now() + options_.flush_interval;
-    in_flight_.insert({record.id, record.fingerprint});
+    in_flight_.insert({record.fingerprint, record.id});
     if (events_.stored) shipment_ids_.emplace_back(record.id_text);
     return true;
   }

@@ -164,7 +164,11 @@ struct Input::State {
   }
 
   std::size_t plain(std::span<char> out) {
-    if (unread.empty() && !fill()) return 0;
+    if (unread.empty()) {
+      const std::size_t got = read_file(out);
+      position += got;
+      return got;
+    }
     const std::size_t count = std::min(out.size(), unread.size());
     std::memcpy(out.data(), unread.data(), count);
     unread.remove_prefix(count);
