@@ -16,22 +16,72 @@ namespace runctl::run {
 
 namespace {
 
-// The first byte at or after `at` that is not plain string content: a quote, a backslash, a control
-// character, or a byte of a multi-byte character.
-const char* skip_plain(const char* at, const char* end) {
 #if defined(__SSE2__)
-  const __m128i quote = _mm_set1_epi8('"');
-  const __m128i backslash = _mm_set1_epi8('\\');
-  const __m128i space = _mm_set1_epi8(' ');
-  while (end - at >= 16) {
-    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
-    // Compared as signed numbers, bytes from 0x80 up are negative, so "less than space" finds them too.
-    const __m128i stop =
-        _mm_or_si128(_mm_cmplt_epi8(bytes, space),
-                     _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash)));
-    const auto mask = static_cast<unsigned>(_mm_movemask_epi8(stop));
-    if (mask != 0) return at + std::countr_zero(mask);
-    at += 16;
+constexpr std::uint32_t k_last = 1U << 31U;
+
+// 32 bytes of text; of each question about them the answers, a bit a byte, the first the lowest.
+class Bytes32 {
+ public:
+  explicit Bytes32(const char* at)
+      : low_(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at))),
+        high_(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at + 16))) {}
+
+  [[nodiscard]] std::uint32_t equal(char byte) const {
+    const __m128i all = _mm_set1_epi8(byte);
+    return bits(_mm_cmpeq_epi8(low_, all), _mm_cmpeq_epi8(high_, all));
+  }
+  // Control characters, and bytes of multi-byte characters: compared as signed numbers, those are negative.
+  [[nodiscard]] std::uint32_t below_space() const {
+    const __m128i space = _mm_set1_epi8(' ');
+    return bits(_mm_cmplt_epi8(low_, space), _mm_cmplt_epi8(high_, space));
+  }
+
+ private:
+  static std::uint32_t bits(__m128i low, __m128i high) {
+    return static_cast<std::uint32_t>(_mm_movemask_epi8(low)) |
+           static_cast<std::uint32_t>(_mm_movemask_epi8(high)) << 16U;
+  }
+
+  __m128i low_, high_;
+};
+
+// Of the backslashes those that begin an escape, and are not themselves escaped. The byte before the first
+// bit begins none.
+std::uint32_t escapes_of(std::uint32_t backslashes) {
+  if ((backslashes & backslashes << 1U) == 0) return backslashes;
+  std::uint32_t escapes = 0;
+  for (std::uint32_t rest = backslashes; rest != 0;) {
+    const std::uint32_t first = rest & (~rest + 1);
+    escapes |= first;
+    rest &= ~(first | first << 1U);
+  }
+  return escapes;
+}
+#endif
+
+// Passes over string content: plain bytes and the most frequent escapes. Returns where the first other byte
+// stands: a quote, a backslash, a control character, or one of a multi-byte character. Sets `escaped` where
+// it has passed an escape. Code and prose have an escape in every line, so these must not cost a branch each.
+const char* skip_content(const char* at, const char* end, bool& escaped) {
+#if defined(__SSE2__)
+  while (end - at >= 32) {
+    const Bytes32 bytes(at);
+    const std::uint32_t quotes = bytes.equal('"');
+    const std::uint32_t backslashes = bytes.equal('\\');
+    std::uint32_t stops = quotes | bytes.below_space();
+    std::uint32_t escapes = 0;
+    if (backslashes != 0) {
+      escapes = escapes_of(backslashes);
+      const std::uint32_t known = quotes | backslashes | bytes.equal('n') | bytes.equal('t');
+      stops = (stops & ~(escapes << 1U)) | (escapes & ~(known >> 1U) & ~k_last);
+    }
+    if (stops != 0) {
+      const int passed = std::countr_zero(stops);
+      escaped = escaped || (escapes & ((1U << static_cast<unsigned>(passed)) - 1)) != 0;
+      return at + passed;
+    }
+    escaped = escaped || (escapes & ~k_last) != 0;
+    at += (escapes & k_last) != 0 ? 31 : 32;  // an escape that reaches further is looked at again
   }
 #endif
   while (at < end) {
@@ -39,6 +89,20 @@ const char* skip_plain(const char* at, const char* end) {
     if (byte < 0x20 || byte >= 0x80 || byte == '"' || byte == '\\') break;
     ++at;
   }
+  return at;
+}
+
+// The first backslash at or after `from`, or the end. Escapes lie close together: a call for each is most of
+// what it costs to find them.
+std::size_t find_escape(std::string_view body, std::size_t from) {
+  std::size_t at = from;
+#if defined(__SSE2__)
+  for (; body.size() - at >= 32; at += 32) {
+    const std::uint32_t backslashes = Bytes32(body.data() + at).equal('\\');
+    if (backslashes != 0) return at + static_cast<std::size_t>(std::countr_zero(backslashes));
+  }
+#endif
+  while (at < body.size() && body[at] != '\\') ++at;
   return at;
 }
 
@@ -88,7 +152,7 @@ struct JsonScanner::State {
     ++at;
     escaped = false;
     while (true) {
-      at = skip_plain(at, end);
+      at = skip_content(at, end, escaped);
       if (at == end) return fail("the text ends inside a string");
       const auto byte = static_cast<unsigned char>(*at);
       if (byte == '"') {
@@ -292,12 +356,10 @@ void append_unescaped(std::string& text, std::string_view body) {
   };
   text.reserve(text.size() + body.size());
   for (std::size_t i = 0; i < body.size();) {
-    if (body[i] != '\\') {
-      const std::size_t end = std::min(body.find('\\', i), body.size());
-      text += body.substr(i, end - i);
-      i = end;
-      continue;
-    }
+    const std::size_t begin = i;
+    i = find_escape(body, begin);
+    text.append(body, begin, i - begin);
+    if (i == body.size()) return;
     const auto unit = hex4(i);
     if (!unit) {
       text += meaning_of(body[i + 1]);

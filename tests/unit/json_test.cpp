@@ -138,3 +138,42 @@ TEST_CASE("the verdict agrees with other parsers on mutated texts") {
   }
   CHECK(valid > 1000);
 }
+
+// Strings are read 32 bytes at a time, escapes among them: pieces of every kind, at every place of a block.
+TEST_CASE("strings of many escapes end where other parsers say, and mean what those say") {
+  const std::vector<std::string> pieces = {
+      "\\n", "\\t", "\\\"",   "\\\\",   "\\\\\\\\",    "\\\\\\\"", "\\u00e9", "\\/",  "\\r",  "\\b", "é",
+      "€",   "a",   "prose ", "code()", "x1234567890", "\\x",      "\\",      "\x01", "\xFF", "\"",  "\\\n"};
+  constexpr std::size_t k_sound = 16;
+  tests::Random random(11);
+  run::JsonScanner scanner;
+  std::size_t valid = 0;
+  std::size_t broken = 0;
+  for (int round = 0; round < 30000; ++round) {
+    // A quarter of them with one piece that is not sound.
+    const std::size_t count = random.below(40);
+    const std::size_t odd = round % 4 == 0 ? random.below(count + 1) : count;
+    std::string body(random.below(33), 'p');
+    for (std::size_t i = 0; i < count; ++i)
+      body +=
+          i == odd ? pieces[k_sound + random.below(pieces.size() - k_sound)] : pieces[random.below(k_sound)];
+    const std::string text = "{\"s\":\"" + body + "\"}";
+    CAPTURE(text);
+    const nlohmann::json theirs = nlohmann::json::parse(text, nullptr, false);
+    const run::Scan scan = scanner.scan(text);
+    CHECK((scan.verdict == Verdict::valid && scan.end == text.size()) == !theirs.is_discarded());
+    if (theirs.is_discarded()) {
+      ++broken;
+      continue;
+    }
+    ++valid;
+    const std::string_view value = scanner.members().front().value;
+    CHECK(value == "\"" + body + "\"");
+    CHECK(run::unescape(value.substr(1, value.size() - 2)) == theirs["s"].get<std::string>());
+    // A key says whether it has escapes.
+    scanner.scan("{\"" + body + "\":1}");
+    CHECK(scanner.members().front().key_escaped == (body.find('\\') != std::string::npos));
+  }
+  CHECK(valid > 20000);
+  CHECK(broken > 3000);
+}
