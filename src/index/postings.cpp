@@ -19,9 +19,13 @@ constexpr std::size_t k_fan_in = 8;
 // More blocks, or entries of a segment, than any file has.
 constexpr std::int64_t k_too_many = std::int64_t{1} << 62;
 
-void append_varint(std::string& out, std::uint64_t number) {
-  for (; number >= 0x80; number >>= 7) out += static_cast<char>(number | 0x80);
-  out += static_cast<char>(number);
+constexpr std::size_t k_max_varint = 10;  // bytes: 64 bits, seven in each
+
+// Returns where the next one goes.
+char* write_varint(char* out, std::uint64_t number) {
+  for (; number >= 0x80; number >>= 7) *out++ = static_cast<char>(number | 0x80);
+  *out++ = static_cast<char>(number);
+  return out;
 }
 
 std::uint64_t read_varint(const char*& at, const char* end) {
@@ -46,9 +50,11 @@ std::uint64_t moved(std::uint64_t from, std::uint64_t by) {
 }
 
 void append_posting(PostingKind kind, std::string& out, const Posting& last, const Posting& posting) {
-  append_varint(out, posting.key - last.key);
-  if (kind == PostingKind::term) append_varint(out, distance(last.order, posting.order));
-  append_varint(out, distance(last.row, posting.row));
+  char bytes[3 * k_max_varint];
+  char* end = write_varint(bytes, posting.key - last.key);
+  if (kind == PostingKind::term) end = write_varint(end, distance(last.order, posting.order));
+  end = write_varint(end, distance(last.row, posting.row));
+  out.append(bytes, static_cast<std::size_t>(end - bytes));
 }
 
 Segment segment_of(const Statement& select) {

@@ -102,8 +102,7 @@ std::size_t find_escape(std::string_view body, std::size_t from) {
     if (backslashes != 0) return at + static_cast<std::size_t>(std::countr_zero(backslashes));
   }
 #endif
-  while (at < body.size() && body[at] != '\\') ++at;
-  return at;
+  return std::min(body.find('\\', at), body.size());
 }
 
 // What a backslash and this letter stand for (RFC 8259, section 7); NUL where that is nothing.
@@ -302,7 +301,7 @@ Scan JsonScanner::scan(std::string_view text) {
         state.fail("nested deeper than 10000 levels");
         return state.result;
       }
-      in_object_.push_back(first == '{');
+      in_object_.push_back(first == '{' ? 1 : 0);
       ++state.at;
       state.skip_space();
       if (state.peek() != (first == '{' ? '}' : ']')) {
@@ -323,7 +322,7 @@ Scan JsonScanner::scan(std::string_view text) {
         key_begin = nullptr;
       }
       state.skip_space();
-      const bool object = in_object_.back();
+      const bool object = in_object_.back() != 0;
       const char next = state.peek();
       if (next == ',') {
         ++state.at;

@@ -42,7 +42,7 @@ class JsonScanner {
  private:
   struct State;
   std::vector<Member> members_;
-  std::vector<bool> in_object_;  // one entry for each open container
+  std::vector<char> in_object_;  // of each open container whether it is an object
 };
 
 // The text a JSON string stands for: `body` is what lies between its quotes, already known to be valid. Lone
