@@ -14,9 +14,11 @@ import subprocess
 import tempfile
 
 import harness
-from harness import DONE, FAILED, NOT_FOUND
+from harness import DONE, FAILED, LONG, NOT_FOUND
 
 FIRST_ID = re.compile(rb'"id": ?"([^"\\]+)"')
+SIZES = 60 if LONG else 13  # of the space that is free
+PAGE = 4096
 Operation = collections.namedtuple("Operation", "name place")
 
 
@@ -72,8 +74,9 @@ class DiskTest(harness.CliTest):
         """What kind of file it is."""
         name = os.path.basename(path)
         kind = "directory"
-        for part, what in ((".ndjson.zst", "batch"), ("-wal", "index's log"), ("-journal", "index's journal"),
-                           (".sqlite", "index"), (".out", "output")):
+        for part, what in ((".ndjson.zst", "spooled batch" if "/spool/" in path else "batch"), ("-wal", "index's log"), ("-journal", "index's journal"),
+                           (".sqlite", "index"), (".out", "output"),
+                           (".json", "state"), (".prom", "metrics")):
             if part in name:
                 kind = what
                 break
@@ -94,7 +97,7 @@ class DiskTest(harness.CliTest):
         numbers, begin = [], 0
         for end in range(1, len(operations) + 1):
             if end == len(operations) or operations[end] != operations[begin]:
-                numbers += sorted({begin + 1, (begin + end + 1) // 2, end}) if not harness.LONG else range(begin + 1, end + 1)
+                numbers += sorted({begin + 1, (begin + end + 1) // 2, end}) if not LONG else range(begin + 1, end + 1)
                 begin = end
         return numbers
 
@@ -143,6 +146,148 @@ class Tally:
 
     def __str__(self) -> str:
         return ", ".join(f"{o.name} of {o.place} {n}" for o, n in self.counts.most_common())
+
+
+class SmallDisk(DiskTest):
+    runs = 200
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.small = self.dir / "small"
+        self.small.mkdir()
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", self.small],
+                              capture_output=True)
+        if done.returncode != 0:
+            self.skipTest(f"NO MOUNT: {done.stderr.decode().strip()}")
+        self.addCleanup(subprocess.run, ["umount", "-l", self.small], capture_output=True)
+
+    def leave_free(self, size: int) -> None:
+        """Fills the small disk but for so many bytes, whole pages."""
+        disk = os.statvfs(self.small)
+        with open(self.small / "filler", "wb") as filler:
+            os.posix_fallocate(filler.fileno(), 0, (disk.f_bavail - size // PAGE) * disk.f_bsize)
+
+    def make_space(self) -> None:
+        (self.small / "filler").unlink(missing_ok=True)
+
+    def free(self) -> int:
+        disk = os.statvfs(self.small)
+        return disk.f_bavail * disk.f_bsize
+
+    def sweep(self, prepare, try_it, check) -> None:
+        """`try_it` with more and more space, from none to a little more than it needs, then again with all of it.
+
+        `prepare` makes everything anew; `try_it` runs the command and returns its result; `check` looks at what a
+        command that ended with 0 has done.
+        """
+        prepare()
+        free = before = self.free()
+        # What is needed on the way is more than what lies there at the end, so find out where it begins to go.
+        while free > 0:
+            prepare()
+            self.leave_free(free // 2)
+            status = try_it().status
+            self.make_space()
+            if status != DONE:
+                break
+            free //= 2
+        failed = 0
+        for step in range(SIZES):
+            prepare()
+            size = free * step // (SIZES - 1)
+            with self.subTest(free=size):
+                self.leave_free(size)
+                result = try_it()
+                if result.status != DONE:
+                    self.assert_clear_failure(result)
+                    self.assertRegex(result.err, b"No space left on device|disk is full|is the disk full")
+                    failed += 1
+                self.check_trusted()
+                self.make_space()
+                if result.status == DONE:
+                    check()
+                self.assertEqual(try_it().status, DONE)
+                check()
+        self.assertGreater(failed, SIZES // 4)
+        self.assertLess(failed, SIZES)
+        print(f"{SIZES} sizes up to {free} of {before} bytes, {failed} failed", end=" ", flush=True)
+
+    def check_trusted(self) -> None:
+        """While the disk is full: what can be read is right."""
+        if (self.store / "runs").exists():
+            self.assertLessEqual(set(self.stored_lines()), set(self.lines))
+            got = self.run_plain("--store", self.store, "get", "--all-versions", "-", stdin=b"\n".join(self.ids))
+            self.assertLessEqual(set(got.lines), set(self.lines), "wrong bytes")
+
+    def anew(self, *places: pathlib.Path) -> None:
+        self.make_space()
+        for path in places:
+            subprocess.run(["rm", "-rf", path], check=True)
+
+    def ingest(self) -> harness.Result:
+        return self.run_plain("--store", self.store, *self.command)
+
+
+class FailingDisk(DiskTest):
+    """Each operation in turn fails: it alone, or with all that come after it."""
+
+    step = 1 if LONG else 2  # of the chosen operations, how many there are for each that fails in one way
+
+    def sweep(self, prepare, command, check) -> None:
+        """`check` looks at what a command that ended with 0 has done."""
+        def check_after(result: harness.Result) -> None:
+            self.assertIn(result.status, (DONE, FAILED), str(result))
+            if result.status == FAILED:
+                self.assert_clear_failure(result)
+            else:
+                check()
+            self.check_accounts()
+            self.runctl(*command)
+            check()
+
+        self.fail_at_each(prepare, lambda fault: self.meet(fault, *command), check_after)
+
+    def fail_at_each(self, prepare, run, check_after) -> None:
+        """On the disk that `prepare` makes, `run` takes a fault and returns the result of a command that meets it."""
+        prepare()
+        run("kill:0")
+        numbers = self.chosen(self.operations)
+        tally, forgiven = Tally(), Tally()
+        faults = ("EIO:{}", "ENOSPC:{}+") + (("EIO:{}+", "ENOSPC:{}", "EROFS:{}+", "EDQUOT:{}") if LONG else ())
+        for fault in (fault.format(number) for i, fault in enumerate(faults)
+                      for number in numbers[i % self.step::self.step]):
+            self.forget()
+            prepare()
+            result = run(fault)
+            number = int(fault.split(":")[1].rstrip("+"))
+            met = self.operations[number - 1] if number <= len(self.operations) else None
+            with self.subTest(fault=fault, operation=met):
+                check_after(result)
+                (tally if result.status == FAILED else forgiven).note(met)
+        print(f"failed with a clear line: {tally}; did no harm: {forgiven}")
+
+
+class KilledDisk(DiskTest):
+    """Killed just before each operation on the disk in turn: every state in which a file system can be left."""
+
+    def kill_at_each(self, prepare, run, check_after) -> Tally:
+        """On the disk that `prepare` makes, `run` takes a fault and returns the result of a command that meets it."""
+        prepare()
+        whole = run("kill:0").status
+        tally = Tally()
+        numbers = self.chosen(self.operations)
+        for number in numbers:
+            self.forget()
+            prepare()
+            result = run(f"kill:{number}")
+            if not is_killed(result):  # threads took turns otherwise, with fewer operations
+                self.assertEqual((result.status, number > len(self.operations)), (whole, True), str(result))
+                continue
+            tally.note(self.operations[-1])
+            with self.subTest(number=number, step=self.operations[-1]):
+                check_after()
+        self.assertGreaterEqual(sum(tally.counts.values()), len(numbers) * 9 // 10)
+        return tally
 
 
 def library() -> pathlib.Path:
