@@ -149,7 +149,10 @@ class Tally:
 
 
 class SmallDisk(DiskTest):
+    """A file system in memory that is filled so that a given number of bytes is free."""
+
     runs = 200
+    sizes = SIZES
 
     def setUp(self) -> None:
         super().setUp()
@@ -192,9 +195,9 @@ class SmallDisk(DiskTest):
                 break
             free //= 2
         failed = 0
-        for step in range(SIZES):
+        for step in range(self.sizes):
             prepare()
-            size = free * step // (SIZES - 1)
+            size = free * step // (self.sizes - 1)
             with self.subTest(free=size):
                 self.leave_free(size)
                 result = try_it()
@@ -208,9 +211,9 @@ class SmallDisk(DiskTest):
                     check()
                 self.assertEqual(try_it().status, DONE)
                 check()
-        self.assertGreater(failed, SIZES // 4)
-        self.assertLess(failed, SIZES)
-        print(f"{SIZES} sizes up to {free} of {before} bytes, {failed} failed", end=" ", flush=True)
+        self.assertGreater(failed, self.sizes // 4)
+        self.assertLess(failed, self.sizes)
+        print(f"{self.sizes} sizes up to {free} of {before} bytes, {failed} failed", end=" ", flush=True)
 
     def check_trusted(self) -> None:
         """While the disk is full: what can be read is right."""
