@@ -1,5 +1,5 @@
-"""Full and failing disks, and kills at each step, where runctl keeps what is no batch in a store: the spool, how far a
-followed file was read, and the metrics.
+"""Full and failing disks, and kills at each step, where runctl keeps what a pipe or a followed file brought: the spool,
+and how far the file was read.
 
 Whatever happens, each run is stored, or waits in the spool, or the command says that it failed and how much it cost;
 with the disk well again and the same command once more, every run is there exactly once.
@@ -10,14 +10,15 @@ import itertools
 import json
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 
-import exposition
 import harness
 from disk import DiskTest, FailingDisk, KilledDisk, SmallDisk, is_killed
 from harness import DONE, FAILED, LONG
 
+INTERRUPTED = 128 + signal.SIGTERM
 SPOOLED = re.compile(r"(\d{20})\.(\d{4}-\d\d-\d\d|mixed)\.([0-9a-f]{64})\.ndjson\.zst")
 WAIT = re.compile(rb"^runctl: (?:.*; )?([\d,]+) runs? in [\d,]+ batch(?:es)? wait in .*ingest --drain", re.MULTILINE)
 LOST = re.compile(rb"; ([\d,]+) runs? of those read are neither stored nor in the spool$", re.MULTILINE)
@@ -35,6 +36,7 @@ class Spooling(DiskTest):
 
     runs = 150
     store_is_on_disk = False
+    places = ("spool", "spooled batch", "temporary spooled batch")
     pipe = ["ingest", "-q", "--flush-interval", "0", "--batch-bytes", "40000", "-"]
     drain = ["ingest", "-q", "--drain"]
 
@@ -44,6 +46,11 @@ class Spooling(DiskTest):
             self.store = self.dir / "store"
         self.state = disk / "state"
         self.environment.update(XDG_STATE_HOME=str(self.state))
+
+    def chosen(self, operations) -> list[int]:
+        """In the short form mostly what is done to the spool: others test the store and the index."""
+        return [number for i, number in enumerate(super().chosen(operations))
+                if LONG or i % 9 == 0 or operations[number - 1].place in self.places]
 
     # --- the store ---
 
@@ -70,10 +77,13 @@ class Spooling(DiskTest):
 
     # --- checks ---
 
+    def spooled(self) -> list[pathlib.Path]:
+        return sorted((self.state / "runctl/spool").glob("*/[!.]*"))
+
     def waiting(self) -> list[bytes]:
         """The lines of what waits; every file with a name of its own is a whole batch."""
         lines = []
-        for path in sorted((self.state / "runctl/spool").glob("*/[!.]*")):
+        for path in self.spooled():
             match = SPOOLED.fullmatch(path.name)
             self.assertTrue(match, path.name)
             data = path.read_bytes()
@@ -113,11 +123,11 @@ class Spooling(DiskTest):
         self.assertEqual(self.waiting(), [])
         self.assertLessEqual(before, set(self.stored_lines()))
         self.runctl(*self.pipe, stdin=self.stdin())
-        self.check_all()
+        self.check_all(rebuild=LONG)
 
 
 class FullSpool(Spooling, SmallDisk):
-    sizes = 60 if LONG else 7
+    sizes = 60 if LONG else 5
 
     def prepare(self) -> None:
         self.anew(self.store, *self.small.glob("*"), *self.dir.glob("index*"))
@@ -158,7 +168,7 @@ class FullSpool(Spooling, SmallDisk):
 
         def check() -> None:
             self.assertEqual(self.waiting(), [])
-            self.check_all()
+            self.check_all(rebuild=LONG)
 
         def deliver() -> harness.Result:
             result = self.deliver()
@@ -169,7 +179,7 @@ class FullSpool(Spooling, SmallDisk):
 
 
 class FailingSpool(Spooling, FailingDisk):
-    step = 1 if LONG else 6
+    step = 1 if LONG else 2
 
     def check_after(self, result: harness.Result) -> None:
         self.check_sent(result)
@@ -201,6 +211,153 @@ class FailingSpool(Spooling, FailingDisk):
             self.check_delivery()
 
         self.fail_at_each(prepare, self.deliver, check_after)
+
+
+class KilledSpool(Spooling, KilledDisk):
+    step = 1 if LONG else 2
+
+    def test_spool(self):
+        """The store is away."""
+        tally = self.kill_at_each(self.take_away, self.send, self.check_delivery)
+        for step in ("create", "write", "fsync", "rename"):
+            self.assertTrue(any(step == each.name and "spool" in each.place for each in tally.counts), step)
+        print(tally)
+
+    def test_delivery(self):
+        self.store_is_on_disk = True
+
+        def prepare() -> None:
+            self.take_away()
+            self.send()
+            self.bring_back()
+
+        def check_after() -> None:
+            self.assertEqual({*self.waiting(), *self.stored_lines()}, set(self.lines))
+            self.check_delivery()
+
+        print(self.kill_at_each(prepare, self.deliver, check_after))
+
+
+class Following(Spooling):
+    """A file that is followed: store, index, spool and how far it was read are on one disk."""
+
+    store_is_on_disk = True
+    places = ("state", "temporary state")
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.line_ends = [0, *itertools.accumulate(len(line) + 1 for line in self.lines)]
+
+    def follow_the_first(self) -> None:
+        """A third of the file came before; what that left on the disk is what start_there() puts there."""
+        self.path.write_bytes(harness.joined(self.lines[:len(self.lines) // 3]))
+        self.follow()
+        self.before = shutil.copytree(self.disk, self.dir / "before")
+        with open(self.path, "ab") as file:
+            file.write(harness.joined(self.lines[len(self.lines) // 3:]))
+
+    def start_there(self) -> None:
+        shutil.copytree(self.before, self.disk, dirs_exist_ok=True)
+
+    def reached(self) -> int:
+        """How far the file was read, as the next command will believe; the file that says so is whole."""
+        files = list((self.state / "runctl/follow").glob("[!.]*"))
+        self.assertLessEqual(len(files), 1)
+        return json.loads(files[0].read_bytes())["offset"] if files else 0
+
+    def follow(self, fault: str = "kill:0") -> harness.Result:
+        """Until all was read, or it cannot go on."""
+        def is_done() -> bool:
+            return self.reached() == self.path.stat().st_size and (fault != "kill:0" or not self.spooled())
+
+        error = self.dir / "error"
+        with self.faulty(fault) as environment, open(error, "wb") as err:
+            child = subprocess.Popen([harness.binary(), "--store", self.store, "ingest", "--follow", self.path,
+                                      "--flush-interval", "50ms", "--batch-bytes", "40000"],
+                                     cwd=self.dir, env=environment, stdin=subprocess.DEVNULL, stderr=err)
+            self.addCleanup(child.kill)
+            self.wait_until(lambda: child.poll() is not None or is_done() or b"no more is read" in error.read_bytes(),
+                            "it does not come to the end")
+            self.wait_until_signals_are_caught(child)
+            child.send_signal(signal.SIGTERM)
+            child.wait(self.timeout)
+        return harness.Result(child.returncode, b"", error.read_bytes())
+
+    def check_followed(self, result: harness.Result) -> None:
+        """No line that counts as read is anywhere but in the store or in the spool."""
+        place = self.reached()
+        self.assertIn(place, self.line_ends)
+        read = self.lines[:self.line_ends.index(place)]
+        self.assertLessEqual(set(read), {*self.waiting(), *self.stored_lines()})
+        if is_killed(result):
+            return
+        self.assertIn(result.status, (FAILED, INTERRUPTED), str(result))
+        errors = self.errors_of(result)
+        self.assertEqual(len(errors), 1 if result.status == FAILED else 0, str(result))
+        if result.status == INTERRUPTED:
+            self.assertEqual(len(read), len(self.lines))
+
+    def errors_of(self, result: harness.Result) -> list[bytes]:
+        return [line for line in super().errors_of(result) if not line.startswith(b"runctl: interrupted: ")]
+
+    def check_rest(self) -> None:
+        """With the disk well again, the same command does what is left."""
+        result = self.follow()
+        self.assertEqual((result.status, self.reached(), self.waiting()), (INTERRUPTED, self.line_ends[-1], []))
+        # A batch that was stored and not recorded may be cut anew; its runs count once all the same.
+        self.runctl("verify", "--repair", "-q")
+        self.assertEqual(set(self.stored_lines()), set(self.lines))
+        for again in (False, True)[:1 + LONG]:
+            if again:
+                self.runctl("index", "rebuild", "-q")
+            self.assertEqual(self.runs_in_index(), len(self.lines))
+            self.assertEqual(sorted(self.get_listed(self.ids, "--all-versions", "--no-sync")), sorted(self.lines))
+
+
+class FullFollowing(Following, SmallDisk):
+    sizes = 60 if LONG else 5
+
+    def follow_on_full_disk(self) -> harness.Result:
+        result = self.follow()
+        self.check_followed(result)
+        self.assertEqual(list(self.state.glob("runctl/*/.*.tmp")), [])
+        errors = self.errors_of(result)
+        return harness.Result(result.status if errors else DONE, b"", b"".join(line + b"\n" for line in errors))
+
+    def test_state(self):
+        """Only what says how far it came."""
+        self.use(self.small / "disk")
+        self.store = self.dir / "store"
+        self.environment.update(RUNCTL_INDEX=str(self.dir / "index"))
+        self.sweep(lambda: self.anew(self.store, *self.small.glob("*"), *self.dir.glob("index*")),
+                   self.follow_on_full_disk, self.check_rest)
+
+    def test_one_disk_for_all(self):
+        self.use(self.small / "disk")
+        self.sweep(lambda: self.anew(*self.small.glob("*")), self.follow_on_full_disk, self.check_rest)
+
+
+class FailingFollowing(Following, FailingDisk):
+    step = 1 if LONG else 2
+
+    def test_each_step(self):
+        def check_after(result: harness.Result) -> None:
+            self.check_followed(result)
+            self.check_rest()
+
+        self.follow_the_first()
+        self.fail_at_each(self.start_there, self.follow, check_after)
+
+
+class KilledFollowing(Following, KilledDisk):
+    def test_each_step(self):
+        def run(fault: str) -> harness.Result:
+            result = self.follow(fault)
+            self.check_followed(result)
+            return result
+
+        self.follow_the_first()
+        print(self.kill_at_each(self.start_there, run, self.check_rest))
 
 
 if __name__ == "__main__":
