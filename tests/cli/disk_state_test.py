@@ -22,6 +22,7 @@ INTERRUPTED = 128 + signal.SIGTERM
 SPOOLED = re.compile(r"(\d{20})\.(\d{4}-\d\d-\d\d|mixed)\.([0-9a-f]{64})\.ndjson\.zst")
 WAIT = re.compile(rb"^runctl: (?:.*; )?([\d,]+) runs? in [\d,]+ batch(?:es)? wait in .*ingest --drain", re.MULTILINE)
 LOST = re.compile(rb"; ([\d,]+) runs? of those read are neither stored nor in the spool$", re.MULTILINE)
+PUT_ASIDE = "temporary spooled batch"
 # What is told on the way: the ingest goes on.
 ON_THE_WAY = (b"until it can be stored", b"no more is read until the store answers")
 
@@ -36,7 +37,7 @@ class Spooling(DiskTest):
 
     runs = 150
     store_is_on_disk = False
-    places = ("spool", "spooled batch", "temporary spooled batch")
+    places = ("spool", "spooled batch", PUT_ASIDE)
     pipe = ["ingest", "-q", "--flush-interval", "0", "--batch-bytes", "40000", "-"]
     drain = ["ingest", "-q", "--drain"]
 
@@ -46,6 +47,11 @@ class Spooling(DiskTest):
             self.store = self.dir / "store"
         self.state = disk / "state"
         self.environment.update(XDG_STATE_HOME=str(self.state))
+
+    def use_for_all(self, disk: pathlib.Path) -> None:
+        """The store is on this disk, too."""
+        self.store_is_on_disk = True
+        self.use(disk)
 
     def chosen(self, operations) -> list[int]:
         """In the short form mostly what is done to the spool: others test the store and the index."""
@@ -152,13 +158,11 @@ class FullSpool(Spooling, SmallDisk):
         self.sweep(prepare, self.send_to_full_disk, self.check_delivery)
 
     def test_one_disk_for_all(self):
-        self.store_is_on_disk = True
-        self.use(self.small / "disk")
+        self.use_for_all(self.small / "disk")
         self.sweep(self.prepare, self.send_to_full_disk, self.check_delivery)
 
     def test_delivery(self):
-        self.store_is_on_disk = True
-        self.use(self.small / "disk")
+        self.use_for_all(self.small / "disk")
 
         def prepare() -> None:
             self.prepare()
@@ -187,14 +191,36 @@ class FailingSpool(Spooling, FailingDisk):
 
     def test_spool(self):
         """The store is away."""
-        self.fail_at_each(self.take_away, self.send, self.check_after)
+        def send(fault: str) -> harness.Result:
+            result = self.send(fault)
+            number = int(fault.split(":")[1].rstrip("+"))
+            if "EIO" in fault and "+" not in fault and self.operations[number - 1].place in self.places:
+                self.assertEqual(number_in(WAIT, result.err), len(self.lines), f"a second trial was enough: {result}")
+            return result
+
+        self.fail_at_each(self.take_away, send, self.check_after)
+
+    def test_a_spool_that_fails_at_the_end(self):
+        """What found no place is told, and what did."""
+        self.take_away()
+        self.send()
+        third = [i for i, o in enumerate(self.operations, 1) if (o.name, o.place) == ("create", PUT_ASIDE)][2]
+        for fault in (f"EIO:{third}+", f"ENOSPC:{third}+"):
+            self.forget()
+            self.take_away()
+            result = self.send(fault)
+            self.check_sent(result)
+            told, lost = number_in(WAIT, result.err), number_in(LOST, result.err)
+            self.assertEqual((told, told + lost), (len(self.waiting()), len(self.lines)), str(result))
+            self.assertGreater(min(told, lost), 0)
+            self.check_delivery()
 
     def test_one_disk_for_all(self):
-        self.store_is_on_disk = True
+        self.use_for_all(self.disk)
         self.fail_at_each(lambda: None, self.send, self.check_after)
 
     def test_delivery(self):
-        self.store_is_on_disk = True
+        self.use_for_all(self.disk)
 
         def prepare() -> None:
             self.take_away()
@@ -224,7 +250,7 @@ class KilledSpool(Spooling, KilledDisk):
         print(tally)
 
     def test_delivery(self):
-        self.store_is_on_disk = True
+        self.use_for_all(self.disk)
 
         def prepare() -> None:
             self.take_away()
