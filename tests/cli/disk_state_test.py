@@ -296,6 +296,7 @@ class Following(Spooling):
         def is_done() -> bool:
             return self.reached() == self.path.stat().st_size and (fault != "kill:0" or not self.spooled())
 
+        self.began = self.reached()
         error = self.dir / "error"
         with self.faulty(fault) as environment, open(error, "wb") as err:
             child = subprocess.Popen([harness.binary(), "--store", self.store, "ingest", "--follow", self.path,
@@ -313,6 +314,7 @@ class Following(Spooling):
         """No line that counts as read is anywhere but in the store or in the spool."""
         place = self.reached()
         self.assertIn(place, self.line_ends)
+        self.assertGreaterEqual(place, self.began)
         read = self.lines[:self.line_ends.index(place)]
         self.assertLessEqual(set(read), {*self.waiting(), *self.stored_lines()})
         if is_killed(result):
