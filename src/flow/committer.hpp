@@ -86,7 +86,7 @@ class Committer {
   // From any thread: no more is read. What was read is put in the spool now, even if that is full.
   void end();
 
-  // Waits until all is stored, or waits in the spool; throws what went wrong.
+  // Waits until all is stored, or waits in the spool; throws what first went wrong.
   void finish();
 
   // Shipments that are done with.
@@ -140,6 +140,7 @@ class Committer {
 
   base::Queue<Shipment> queue_{1};
   std::exception_ptr failure_;
+  bool lost_batch_ = false;  // neither store nor spool took the last one
   std::atomic<std::uint64_t> committed_{0};
   std::thread thread_;  // last: it uses all of the above; none where there are no jobs
 };
