@@ -127,6 +127,7 @@ class Committer {
   Clock::time_point retry_at_{};
   bool told_down_ = false;
   bool told_full_ = false;
+  bool lost_batch_ = false;  // neither store nor spool took the last one
   struct SetAside {
     std::string key;
     std::uint64_t runs = 0;
@@ -140,7 +141,6 @@ class Committer {
 
   base::Queue<Shipment> queue_{1};
   std::exception_ptr failure_;
-  bool lost_batch_ = false;  // neither store nor spool took the last one
   std::atomic<std::uint64_t> committed_{0};
   std::thread thread_;  // last: it uses all of the above; none where there are no jobs
 };
