@@ -168,6 +168,9 @@ class IngestCommand {
       report_ = flow::ingest(std::move(inputs), session_.store(), open_index, options, events());
       signal_ = Interruption::signal();
     } catch (const base::Error& error) {
+      progress_.clear();
+      if (report_.spooled_batches > 0) tell_spooled(report_, spool_->directory());
+      if (report_.lost > 0) throw base::Error(error.kind(), told_lost(report_, error.what()));
       if (error.kind() != base::ErrorKind::interrupted) throw;
       throw base::Error(error.kind(),
                         "interrupted: the store did not answer in time; what was stored until then is "

@@ -44,4 +44,12 @@ void tell_spooled(const flow::IngestReport& report, const std::string& spool_dir
                    counted(report.spooled_batches, "batch", "batches"), spool_directory));
 }
 
+std::string told_lost(const flow::IngestReport& report, const std::string& why) {
+  // With what waits in the spool, the store's failure was told.
+  const bool told = !report.failure || report.failure_told || report.spooled_batches > 0;
+  return fmt::format("{}{}; {} of those read are neither stored nor in the spool",
+                     told ? "" : report.failure->what() + std::string("; "), why,
+                     counted(report.lost, "run", "runs"));
+}
+
 }  // namespace runctl::cmd

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "store/directory_store.hpp"
 
@@ -97,8 +98,8 @@ void Committer::wait_for_retry() {
 
 void Committer::finish() {
   stop();
-  if (failure_) std::rethrow_exception(failure_);
   note_delivered_elsewhere();
+  if (failure_) std::rethrow_exception(failure_);
 }
 
 void Committer::stop() {
@@ -126,9 +127,12 @@ bool Committer::try_to_take(Shipment& shipment) {
     take(shipment);
     return true;
   } catch (...) {
-    failure_ = std::current_exception();
-    queue_.close();
+    if (!failure_) failure_ = std::current_exception();
     stop_reading_();
+    // What came through a pipe is nowhere else, so the next batch is tried too. A followed file is read again
+    // from the first that is lost on, and a later one must not come before it.
+    if (std::exchange(lost_batch_, false) && !events_.reached) return true;
+    queue_.close();
     return false;
   }
 }
@@ -172,20 +176,25 @@ bool Committer::attempt(const batch::Batch& batch) {
 // Into the spool. While that has no room nothing more is taken, so that the pipe is held back; false where
 // the store took the batch in the meantime.
 bool Committer::set_aside(const batch::Batch& batch) {
-  while (true) {
+  for (bool last = false;; last = is_ending()) {
     const bool ending = is_ending();
     std::string full = options_.spool->directory() + ": is full (--spool-max)";
-    if (ending || options_.spool->has_room_for(batch.size)) {
-      try {
+    try {
+      if (ending || options_.spool->has_room_for(batch.size)) {
         set_aside_.emplace(options_.spool->add(batch), SetAside{batch.key, batch.table.size()});
         return true;
-      } catch (const Error& error) {
-        if (ending) throw;
-        full = error.what();
       }
+    } catch (const Error& error) {
+      if (last) {  // the store was asked once more since the end
+        lost_batch_ = true;
+        done_.lost += batch.table.size();
+        throw;
+      }
+      full = error.what();
     }
-    if (!told_full_ && events_.trouble) events_.trouble(full + "; no more is read until the store answers");
-    told_full_ = true;
+    if (!ending && !told_full_ && events_.trouble)
+      events_.trouble(full + "; no more is read until the store answers");
+    told_full_ = told_full_ || !ending;
     wait_for_retry();
     if (deliver_waiting() && attempt(batch)) return false;
   }

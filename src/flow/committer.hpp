@@ -87,7 +87,7 @@ class Committer {
   // From any thread: no more is read. What was read is put in the spool now, even if that is full.
   void end();
 
-  // Waits until all is stored, or waits in the spool; throws what went wrong.
+  // Waits until all is stored, or waits in the spool; throws what first went wrong.
   void finish();
 
   // Shipments that are done with.
@@ -128,6 +128,7 @@ class Committer {
   Clock::time_point retry_at_{};
   bool told_down_ = false;
   bool told_full_ = false;
+  bool lost_batch_ = false;  // neither store nor spool took the last one
   struct SetAside {
     std::string key;
     std::uint64_t runs = 0;

@@ -58,6 +58,7 @@ struct IngestReport {
   std::uint64_t duplicate = 0;
   std::uint64_t rejected = 0;
   std::uint64_t spooled = 0;  // that wait in the spool
+  std::uint64_t lost = 0;     // that neither the store nor the spool took: the ingest fails
   std::uint64_t batches = 0;  // stored
   std::uint64_t spooled_batches = 0;
   std::uint64_t delivered = 0;  // new runs that an earlier ingest had left in the spool

@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import harness
-from disk import DiskTest, Tally, is_killed
+from disk import KilledDisk
 from harness import DONE, LONG, NOT_FOUND
 
 KILLS = 300 if LONG else 25
@@ -84,31 +84,14 @@ class Crash(harness.CliTest):
         print(f"{kills} kills, {self.orphans} orphans named")
 
 
-class EachStep(DiskTest):
-    """Killed just before each operation on the disk in turn: every state in which a file system can be left."""
-
+class EachStep(KilledDisk):
     def setUp(self) -> None:
         super().setUp()
         self.chosen_by_lot = random.Random(11)
         self.orphans = self.adopted = 0
 
-    def kill_at_each(self, prepare, command) -> Tally:
-        """`prepare` makes the disk on which the command is killed."""
-        prepare()
-        tally = Tally()
-        numbers = self.chosen(self.all_operations(*command))
-        for number in numbers:
-            self.forget()
-            prepare()
-            result = self.meet(f"kill:{number}", *command)
-            if not is_killed(result):  # threads took turns otherwise, with fewer operations
-                self.assertEqual((result.status, number > len(self.operations)), (DONE, True), str(result))
-                continue
-            tally.note(self.operations[-1])
-            with self.subTest(number=number, step=self.operations[-1]):
-                self.check_after(command)
-        self.assertGreaterEqual(sum(tally.counts.values()), len(numbers) * 9 // 10)
-        return tally
+    def kill_in(self, command, prepare=lambda: None):
+        return self.kill_at_each(prepare, lambda fault: self.meet(fault, *command), lambda: self.check_after(command))
 
     def check_after(self, command) -> None:
         """What is not recorded is named, and adopted if that is asked for; the same command makes it whole."""
@@ -123,7 +106,7 @@ class EachStep(DiskTest):
         self.check_all()
 
     def test_ingest(self):
-        tally = self.kill_at_each(lambda: None, self.command)
+        tally = self.kill_in(self.command)
         places = set(tally.counts)
         for step in (("create", "temporary batch"), ("write", "temporary batch"), ("fsync", "temporary batch"),
                      ("rename", "batch"), ("fsync", "directory"), ("mkdir", "directory"), ("rename", "index"),
@@ -137,7 +120,7 @@ class EachStep(DiskTest):
         def prepare() -> None:
             self.runctl(*self.command)
 
-        tally = self.kill_at_each(prepare, ["index", "rebuild", "-q"])
+        tally = self.kill_in(["index", "rebuild", "-q"], prepare)
         print(f"{sum(tally.counts.values())} kills: {tally}")
 
 

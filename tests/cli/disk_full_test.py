@@ -6,97 +6,13 @@ each operation in turn fails with an error. Tests that mount are skipped, and sa
 """
 
 import json
-import os
-import pathlib
 import subprocess
 
 import harness
-from disk import DiskTest, Tally
-from harness import DONE, FAILED, LONG, REJECTED
+from disk import PAGE, SIZES, FailingDisk, SmallDisk
+from harness import DONE, REJECTED
 
-SIZES = 60 if LONG else 13
-PAGE = 4096
-
-
-class SmallDisk(DiskTest):
-    runs = 200
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.small = self.dir / "small"
-        self.small.mkdir()
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", self.small],
-                              capture_output=True)
-        if done.returncode != 0:
-            self.skipTest(f"NO MOUNT: {done.stderr.decode().strip()}")
-        self.addCleanup(subprocess.run, ["umount", "-l", self.small], capture_output=True)
-
-    def leave_free(self, size: int) -> None:
-        """Fills the small disk but for so many bytes, whole pages."""
-        disk = os.statvfs(self.small)
-        with open(self.small / "filler", "wb") as filler:
-            os.posix_fallocate(filler.fileno(), 0, (disk.f_bavail - size // PAGE) * disk.f_bsize)
-
-    def make_space(self) -> None:
-        (self.small / "filler").unlink(missing_ok=True)
-
-    def free(self) -> int:
-        disk = os.statvfs(self.small)
-        return disk.f_bavail * disk.f_bsize
-
-    def sweep(self, prepare, try_it, check) -> None:
-        """`try_it` with more and more space, from none to a little more than it needs, then again with all of it.
-
-        `prepare` makes everything anew; `try_it` runs the command and returns its result; `check` looks at what a
-        command that ended with 0 has done.
-        """
-        prepare()
-        free = before = self.free()
-        # What is needed on the way is more than what lies there at the end, so find out where it begins to go.
-        while free > 0:
-            prepare()
-            self.leave_free(free // 2)
-            status = try_it().status
-            self.make_space()
-            if status != DONE:
-                break
-            free //= 2
-        failed = 0
-        for step in range(SIZES):
-            prepare()
-            size = free * step // (SIZES - 1)
-            with self.subTest(free=size):
-                self.leave_free(size)
-                result = try_it()
-                if result.status != DONE:
-                    self.assert_clear_failure(result)
-                    self.assertRegex(result.err, b"No space left on device|disk is full|is the disk full")
-                    failed += 1
-                self.check_trusted()
-                self.make_space()
-                if result.status == DONE:
-                    check()
-                self.assertEqual(try_it().status, DONE)
-                check()
-        self.assertGreater(failed, SIZES // 4)
-        self.assertLess(failed, SIZES)
-        print(f"{SIZES} sizes up to {free} of {before} bytes, {failed} failed", end=" ", flush=True)
-
-    def check_trusted(self) -> None:
-        """While the disk is full: what can be read is right."""
-        if (self.store / "runs").exists():
-            self.assertLessEqual(set(self.stored_lines()), set(self.lines))
-            got = self.run_plain("--store", self.store, "get", "--all-versions", "-", stdin=b"\n".join(self.ids))
-            self.assertLessEqual(set(got.lines), set(self.lines), "wrong bytes")
-
-    def anew(self, *places: pathlib.Path) -> None:
-        self.make_space()
-        for path in places:
-            subprocess.run(["rm", "-rf", path], check=True)
-
-    def ingest(self) -> harness.Result:
-        return self.run_plain("--store", self.store, *self.command)
-
+class Full(SmallDisk):
     def test_store_and_index(self):
         self.use(self.small / "disk")
         self.sweep(lambda: self.anew(self.disk), self.ingest, self.check_all)
@@ -202,34 +118,7 @@ class SmallDisk(DiskTest):
         self.check_all()
 
 
-class FailingDisk(DiskTest):
-    """Each operation in turn fails: it alone, or with all that come after it."""
-
-    def sweep(self, prepare, command, check, allowed=(DONE, FAILED)) -> None:
-        prepare()
-        numbers = self.chosen(self.all_operations(*command))
-        tally, forgiven = Tally(), Tally()
-        faults = ("EIO:{}", "ENOSPC:{}+") + (("EIO:{}+", "ENOSPC:{}", "EROFS:{}+", "EDQUOT:{}") if LONG else ())
-        step = 1 if LONG else 2
-        for fault in (fault.format(number) for i, fault in enumerate(faults) for number in numbers[i % step::step]):
-            self.forget()
-            prepare()
-            result = self.meet(fault, *command)
-            number = int(fault.split(":")[1].rstrip("+"))
-            met = self.operations[number - 1] if number <= len(self.operations) else None
-            with self.subTest(fault=fault, operation=met):
-                self.assertIn(result.status, allowed, str(result))
-                if result.status == FAILED:
-                    self.assert_clear_failure(result)
-                    tally.note(met)
-                else:
-                    check()
-                    forgiven.note(met)
-                self.check_accounts()
-                self.runctl(*command)
-                check()
-        print(f"failed with a clear line: {tally}; did no harm: {forgiven}")
-
+class Failing(FailingDisk):
     def test_ingest(self):
         self.sweep(lambda: None, self.command, self.check_all)
 
