@@ -37,6 +37,9 @@ using Lock = std::lock_guard<std::recursive_mutex>;
 // An operation that changes bytes from `offset` on; `call` does it and returns what the program gets.
 template <typename Call>
 ssize_t write_with(const char* name, int fd, off_t offset, std::size_t length, Call call) {
+  // A signal's handler may write to a pipe or an event's descriptor: no lock and no allocation for these.
+  struct stat status {};
+  if (::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) return call();
   Disk& disk = Disk::get();
   const Lock lock(disk.mutex);
   const std::string path = disk.path_of(fd);
