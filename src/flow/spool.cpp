@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <system_error>
 
 #include "base/bytes.hpp"
@@ -43,6 +44,20 @@ std::string name_of(const std::string& key) {
   return fmt::format("{:020}.{}", std::chrono::nanoseconds(now).count(), rest);
 }
 
+// All that lies in the directory, which need not be there, in no order.
+void visit_files(const std::string& directory,
+                 const std::function<void(const fs::path& path, std::uint64_t size)>& visit) {
+  std::error_code failure;
+  for (fs::directory_iterator entry(directory, failure), end; !failure && entry != end;
+       entry.increment(failure)) {
+    std::error_code gone;  // another process may just have delivered it
+    const std::uint64_t size = entry->file_size(gone);
+    if (!gone) visit(entry->path(), size);
+  }
+  if (failure && failure != std::errc::no_such_file_or_directory)
+    throw Error(ErrorKind::io, directory + ": cannot be listed: " + failure.message());
+}
+
 // The SHA-256 in a batch's key, in hexadecimal.
 std::string_view hash_in(std::string_view key) {
   const std::string_view name = key.substr(key.rfind('/') + 1);
@@ -53,13 +68,7 @@ std::string_view hash_in(std::string_view key) {
 
 bool Spool::has_room_for(std::uint64_t bytes) const {
   std::uint64_t sum = bytes;
-  std::error_code failure;
-  for (fs::directory_iterator entry(directory_, failure), end; !failure && entry != end;
-       entry.increment(failure)) {
-    std::error_code gone;  // another process may just have delivered it
-    const std::uint64_t size = entry->file_size(gone);
-    if (!gone) sum += size;
-  }
+  visit_files(directory_, [&sum](const fs::path& /*path*/, std::uint64_t size) { sum += size; });
   return sum <= max_bytes_;
 }
 
@@ -74,16 +83,10 @@ std::string Spool::add(const batch::Batch& batch) const {
 
 std::vector<SpooledBatch> Spool::waiting() const {
   std::vector<SpooledBatch> batches;
-  std::error_code failure;
-  for (fs::directory_iterator entry(directory_, failure), end; !failure && entry != end;
-       entry.increment(failure)) {
-    const std::string key = key_of(entry->path().filename().string());
-    std::error_code gone;  // another process may just have delivered it
-    const std::uint64_t size = key.empty() ? 0 : entry->file_size(gone);
-    if (!key.empty() && !gone) batches.push_back({entry->path().string(), key, size});
-  }
-  if (failure && failure != std::errc::no_such_file_or_directory)
-    throw Error(ErrorKind::io, directory_ + ": cannot be listed: " + failure.message());
+  visit_files(directory_, [&batches](const fs::path& path, std::uint64_t size) {
+    const std::string key = key_of(path.filename().string());
+    if (!key.empty()) batches.push_back({path.string(), key, size});
+  });
   std::sort(batches.begin(), batches.end(),
             [](const SpooledBatch& a, const SpooledBatch& b) { return a.path < b.path; });
   return batches;

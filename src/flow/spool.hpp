@@ -29,7 +29,7 @@ class Spool {
       : directory_(std::move(directory)), max_bytes_(max_bytes) {}
 
   [[nodiscard]] const std::string& directory() const { return directory_; }
-  // Of all that lies there, what is being written included.
+  // Of all that lies there, what is being written included. Throws Error(io) where that cannot be read.
   [[nodiscard]] bool has_room_for(std::uint64_t bytes) const;
 
   // Durable on return, whether there is room or not; returns the file's path. Throws Error(io).
