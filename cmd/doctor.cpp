@@ -24,7 +24,6 @@ using Json = nlohmann::ordered_json;
 
 // A clock that is further off than this is refused by some servers (S3: 15 minutes), and worth a word before.
 constexpr std::int64_t k_clock_warning_seconds = 60;
-// A younger leftover may belong to a command that is at work.
 
 constexpr std::size_t k_longest_finding = 4000;  // bytes; they repeat what servers and files say
 

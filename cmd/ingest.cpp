@@ -103,7 +103,7 @@ class IngestCommand {
         },
         [&broken](const flow::SpooledBatch& /*batch*/, const base::Error& why) {
           note(why.what());
-          if (!broken) broken = why.kind();
+          if (!broken || why.kind() == base::ErrorKind::corrupt) broken = why.kind();
         },
         {});
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - started;
@@ -185,9 +185,9 @@ class IngestCommand {
       if (!options_.no_sync && first_sync_is_due(*index_)) first_sync();
       session_.prepare_to_store(*index_);
     } catch (const base::Error& error) {
-      // What comes through a pipe may not come again: it is read, and waits in the spool.
-      const bool may_pass = error.kind() == base::ErrorKind::remote || error.kind() == base::ErrorKind::io;
-      if (!spool_ || !streams || !may_pass) throw;
+      // What comes through a pipe may not come again: it is read, and waits in the spool if it cannot be
+      // stored. Of what the store holds already a run may be stored again; it counts once.
+      if (!spool_ || !streams || !flow::may_pass(error)) throw;
     }
   }
 

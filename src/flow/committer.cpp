@@ -18,9 +18,12 @@ using base::ErrorKind;
 // How often a store that failed is asked again.
 constexpr std::chrono::seconds k_retry{5};
 
-// Failures that pass without anybody's doing.
-bool may_pass(const Error& error) {
-  return error.kind() == ErrorKind::remote || error.kind() == ErrorKind::io;
+// Of killed writers. They only take room, so one that stays is no reason to deliver nothing.
+void remove_leftovers(const Spool& spool) {
+  try {
+    store::remove_leftovers(store::directory_leftovers(spool.directory(), store::k_leftover_microseconds));
+  } catch (const Error&) {
+  }
 }
 
 }  // namespace
@@ -46,10 +49,18 @@ bool Delivery::has(const std::string& key) {
 
 bool Delivery::drain(const Spool& spool, const Delivered& delivered, const Broken& broken,
                      const std::stop_token& stop) {
-  const auto lock = spool.lock();
-  if (!lock) return spool.waiting().empty();
-  store::remove_leftovers(store::directory_leftovers(spool.directory(), store::k_leftover_microseconds));
-  for (const SpooledBatch& batch : spool.waiting()) {
+  std::optional<base::FileDescriptor> lock;
+  std::vector<SpooledBatch> waiting;
+  try {
+    lock = spool.lock();
+    waiting = spool.waiting();
+  } catch (const Error& error) {
+    broken({spool.directory(), {}, 0}, error);
+    return true;
+  }
+  if (!lock) return waiting.empty();
+  remove_leftovers(spool);
+  for (const SpooledBatch& batch : waiting) {
     if (stop.stop_requested()) return false;
     SpooledContent content;
     try {
@@ -59,9 +70,12 @@ bool Delivery::drain(const Spool& spool, const Delivered& delivered, const Broke
       continue;
     }
     const std::string_view part = content.bytes;
-    const std::size_t added = deliver(batch.key, {&part, 1}, content.digest, content.table);
-    remove_spooled(batch);
-    delivered(batch, added);
+    delivered(batch, deliver(batch.key, {&part, 1}, content.digest, content.table));
+    try {
+      remove_spooled(batch);
+    } catch (const Error& error) {
+      broken(batch, error);  // it will be delivered again, and hold nothing new
+    }
   }
   return true;
 }
@@ -176,7 +190,8 @@ bool Committer::attempt(const batch::Batch& batch) {
 // Into the spool. While that has no room nothing more is taken, so that the pipe is held back; false where
 // the store took the batch in the meantime.
 bool Committer::set_aside(const batch::Batch& batch) {
-  for (bool last = false;; last = is_ending()) {
+  bool last = false;  // the store was asked once more since the end
+  while (true) {
     const bool ending = is_ending();
     std::string full = options_.spool->directory() + ": is full (--spool-max)";
     try {
@@ -185,7 +200,7 @@ bool Committer::set_aside(const batch::Batch& batch) {
         return true;
       }
     } catch (const Error& error) {
-      if (last) {  // the store was asked once more since the end
+      if (last) {
         lost_batch_ = true;
         done_.lost += batch.table.size();
         throw;
@@ -196,7 +211,10 @@ bool Committer::set_aside(const batch::Batch& batch) {
       events_.trouble(full + "; no more is read until the store answers");
     told_full_ = told_full_ || !ending;
     wait_for_retry();
-    if (deliver_waiting() && attempt(batch)) return false;
+    // What waits is older and goes first; but at the end this has no other place.
+    const bool turn = deliver_waiting();
+    if ((turn || ending) && attempt(batch)) return false;
+    last = ending;
   }
 }
 

@@ -46,10 +46,10 @@ class Delivery {
   // Whether the index or the store has the batch; false where the store does not say.
   [[nodiscard]] bool has(const std::string& key);
 
-  // Everything that waits in the spool, oldest first, until `stop`; a file that is broken or cannot be read
-  // stays where it is, and does not keep the others.
-  // False where not all was delivered, or another process is at it. Throws where the store or the index
-  // fails; what is not delivered goes on waiting.
+  // Everything that waits in the spool, oldest first, until `stop`. A file that is broken, or cannot be read
+  // or removed, stays where it is and does not keep the others; nor does a spool that cannot be read. False
+  // where not all was delivered, or another process is at it. Throws where the store or the index fails; what
+  // is not delivered goes on waiting.
   bool drain(const Spool& spool, const Delivered& delivered, const Broken& broken,
              const std::stop_token& stop);
 

@@ -119,6 +119,7 @@ class Pipeline {
       read(std::move(inputs));
       committer_.finish();
     } catch (...) {
+      if (keeps_) ship_rest();
       committer_.stop();
       committer_.complete(report_);
       report_.duplicate = 0;  // it would be all of which nothing is known
@@ -228,7 +229,7 @@ class Pipeline {
     try {
       object = store_.head(info.key);
     } catch (const base::Error& error) {
-      if (!keeps_ || error.kind() != base::ErrorKind::remote) throw;
+      if (!keeps_ || !may_pass(error)) throw;
       return false;
     }
     if (!object || object->size != info.size) {
@@ -276,6 +277,14 @@ class Pipeline {
     Shipment shipment{writer_.finish(), std::move(shipment_ids_), place_};
     shipment_ids_.clear();
     return send(std::move(shipment));
+  }
+
+  // Reading has failed, and what was read before is nowhere else. The first failure is told.
+  void ship_rest() {
+    try {
+      ship();
+    } catch (const base::Error&) {
+    }
   }
 
   bool send(Shipment shipment) {

@@ -43,6 +43,11 @@ struct IngestOptions {
   std::stop_token stop{};
 };
 
+// Whether a failure may pass without anybody's doing, so that what comes through a pipe waits for that.
+inline bool may_pass(const base::Error& error) {
+  return error.kind() == base::ErrorKind::remote || error.kind() == base::ErrorKind::io;
+}
+
 // A record that was not stored.
 struct RejectedRecord {
   std::size_t input = 0;     // position among the inputs

@@ -61,8 +61,9 @@ std::uint32_t escapes_of(std::uint32_t backslashes) {
 
 // Passes over string content: plain bytes and the most frequent escapes. Returns where the first other byte
 // stands: a quote, a backslash, a control character, or one of a multi-byte character. Sets `escaped` where
-// it has passed an escape. Code and prose have an escape in every line, so these must not cost a branch each.
-const char* skip_content(const char* at, const char* end, bool& escaped) {
+// it has passed an escape; of the last bytes, and without SSE2, it passes none. Code and prose have an escape
+// in every line, so these must not cost a branch each.
+const char* skip_content(const char* at, const char* end, [[maybe_unused]] bool& escaped) {
 #if defined(__SSE2__)
   while (end - at >= 32) {
     const Bytes32 bytes(at);

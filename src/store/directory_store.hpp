@@ -17,7 +17,8 @@ std::unique_ptr<ObjectStore> open_directory(const std::string& path);
 // The directory of a url() that open_directory() made.
 std::string directory_of(const std::string& url);
 
-// What is written for longer than this was left by a writer that was killed.
+// What is written for longer than this was left by a writer that was killed; what is younger may belong to
+// one that is at work.
 inline constexpr std::int64_t k_leftover_microseconds = std::int64_t{3600} * 1'000'000;
 
 // Half-written files below `directory`, older than `age_microseconds`.

@@ -80,9 +80,9 @@ class DiskTest(harness.CliTest):
         """What kind of file it is."""
         name = os.path.basename(path)
         kind = "spool" if "/spool" in path else "directory"
-        for part, what in ((".ndjson.zst", "batch" if kind == "directory" else "spooled batch"), ("-wal", "index's log"), ("-journal", "index's journal"),
-                           (".sqlite", "index"), (".out", "output"),
-                           (".json", "state"), (".prom", "metrics")):
+        batch = "batch" if kind == "directory" else "spooled batch"
+        for part, what in ((".ndjson.zst", batch), ("-wal", "index's log"), ("-journal", "index's journal"),
+                           (".sqlite", "index"), (".out", "output"), (".json", "state"), (".prom", "metrics")):
             if part in name:
                 kind = what
                 break
@@ -261,6 +261,7 @@ class FailingDisk(DiskTest):
         prepare()
         run("kill:0")
         numbers = self.chosen(self.operations)
+        self.assertTrue(numbers, "nothing was done that could fail")
         tally, forgiven = Tally(), Tally()
         faults = ("EIO:{}", "ENOSPC:{}+") + (("EIO:{}+", "ENOSPC:{}", "EROFS:{}+", "EDQUOT:{}") if LONG else ())
         for fault in (fault.format(number) for i, fault in enumerate(faults)
@@ -287,6 +288,7 @@ class KilledDisk(DiskTest):
         whole = run("kill:0").status
         tally = Tally()
         numbers = self.chosen(self.operations)[::self.step]
+        self.assertTrue(numbers, "nothing was done in which it could be killed")
         for number in numbers:
             self.forget()
             prepare()

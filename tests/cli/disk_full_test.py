@@ -12,6 +12,7 @@ import harness
 from disk import PAGE, SIZES, FailingDisk, SmallDisk
 from harness import DONE, REJECTED
 
+
 class Full(SmallDisk):
     def test_store_and_index(self):
         self.use(self.small / "disk")

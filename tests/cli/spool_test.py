@@ -7,6 +7,7 @@ import random
 import re
 import signal
 import subprocess
+import threading
 import time
 
 import harness
@@ -241,19 +242,61 @@ class Spool(harness.CliTest):
         left, written = (self.waiting()[0].parent / f".half{n}.0123456789abcdef.tmp" for n in range(2))
         for path in (left, written):
             path.write_bytes(bytes(100_000))
+        stuck = left.parent / ".stuck.0123456789abcdef.tmp"
+        stuck.mkdir()  # what cannot be removed keeps nothing else
         two_hours_ago = time.time() - 7200
-        os.utime(left, (two_hours_ago, two_hours_ago))
+        for path in (left, stuck):
+            os.utime(path, (two_hours_ago, two_hours_ago))
         child = self.start("--spool-max", "90000", "--flush-interval", "10ms")
         child.stdin.write(make_run(1) + b"\n")
         child.stdin.flush()
-        self.assertIn(b"--spool-max", child.stderr.readline() + child.stderr.readline())
+        told = []
+        reader = threading.Thread(target=lambda: told.extend(child.stderr))
+        reader.start()
+        self.wait_until(lambda: b"--spool-max" in b"".join(told), "it is not held back")
         child.stdin.close()
-        child.wait()
+        self.assertEqual(child.wait(self.timeout), FAILED)
+        reader.join()
         self.assertTrue(written.exists())
         self.assertFalse(left.exists())
         self.bring_back()
         self.runctl("ingest", "--drain")
         self.check_all(make_runs(2))
+
+    def test_a_spool_that_cannot_be_used_keeps_nothing_from_the_store(self):
+        self.spool.parent.mkdir(parents=True, exist_ok=True)
+        self.spool.write_bytes(b"")  # a file where its directory belongs
+        runs = make_runs(4)
+        first, *others = runs.values()
+        result = self.runctl("ingest", stdin=first + b"\n")
+        self.assert_message(result, self.spool, "Not a directory")
+        self.assertEqual(self.get(run_id(0)), [first])
+        self.runctl("ingest", self.write("others.ndjson", joined(others)))
+        self.assertEqual(self.run_plain("--store", self.store, "ingest", "--drain").status, FAILED)
+        self.take_away()
+        result = self.runctl("ingest", stdin=make_run(4) + b"\n", status=FAILED)
+        self.assert_message(result, "1 run of those read", "neither stored nor in the spool")
+        self.bring_back()
+        self.assert_comes_back(runs)
+
+    def test_what_was_read_before_an_error(self):
+        """A run that is there already cannot be looked up; those of a pipe around it are new, and nowhere else."""
+        runs = make_runs(5)
+        lines = list(runs.values())
+        self.runctl("ingest", stdin=lines[2] + b"\n")
+        day = self.objects()[0].parent
+        kept = day.rename(self.dir / "kept")
+        day.symlink_to(day)
+        result = self.runctl("ingest", stdin=joined(lines), status=FAILED)
+        self.assert_message(result, "wait in", "symbolic link")
+        waiting = {line for path in self.waiting() for line in harness.split_lines(harness.unzstd(path))}
+        self.assertLessEqual({*lines} - {lines[2]}, waiting)
+        day.unlink()
+        kept.rename(day)
+        self.runctl("ingest", "--drain")
+        self.assertEqual(self.waiting(), [])
+        self.assert_comes_back(runs)
+        self.assertEqual(int(self.runctl("search", "--count").out), len(runs))
 
     def test_many_deliver_at_once(self):
         runs = make_runs(400)

@@ -3,13 +3,13 @@
 //
 //   FAULTY_DISK_ROOT=DIR    the disk; what lies elsewhere is left alone
 //   FAULTY_DISK=kill:N      the process is killed (SIGKILL) just before its Nth operation
-//   FAULTY_DISK=cut:N       the power is cut then: whatever was not synced is taken back, and the process
-//   killed FAULTY_DISK=cut:N:SEED  the same, but of each file and each directory some of the unsynced changes
-//   stay FAULTY_DISK=EIO:N       the Nth operation fails with that error (EIO, ENOSPC, EROFS, EDQUOT)
+//   FAULTY_DISK=cut:N       the power is cut then: what was not synced is taken back, the process killed
+//   FAULTY_DISK=cut:N:SEED  the same, but of each file and each directory some unsynced changes stay, by lot
+//   FAULTY_DISK=EIO:N       the Nth operation fails with that error (EIO, ENOSPC, EROFS, EDQUOT)
 //   FAULTY_DISK=EIO:N+      and so do all that come after it; with ENOSPC those that need no space go on
-//   FAULTY_DISK_CARRY=FILE  what is not synced at the end is written there, and what the process before left
-//   there can still be lost FAULTY_DISK_SAVE=DIR    a directory on the same file system, for what a power cut
-//   must bring back FAULTY_DISK_LOG=FILE    gets one line for each operation: its name, a tab, the path
+//   FAULTY_DISK_CARRY=FILE  gets what is not synced at the end; what the process before left there is at
+//   stake FAULTY_DISK_SAVE=DIR    a directory on the same file system, for what a power cut must bring back
+//   FAULTY_DISK_LOG=FILE    gets one line for each operation: its name, a tab, the path
 //
 // Synced is: the bytes of a file, once fsync or fdatasync of that file has returned; the names in a
 // directory, once fsync of that directory has. SQLite's shared memory (*-shm) is no operation, and is gone
