@@ -13,7 +13,6 @@ namespace runctl::flow {
 namespace {
 
 using base::Error;
-using base::ErrorKind;
 
 // How often a store that failed is asked again.
 constexpr std::chrono::seconds k_retry{5};
