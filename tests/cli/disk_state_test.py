@@ -244,8 +244,10 @@ class FailingSpool(Spooling, FailingDisk):
             self.assertIn(result.status, (DONE, FAILED))
             if result.status == DONE:
                 self.assertEqual(self.waiting(), [])
-            else:
-                self.assert_clear_failure(result)
+            # A file that could not be removed is named, and the next is delivered.
+            others = [line for line in result.messages if b"/runctl/spool/" not in line]
+            self.assertLessEqual(len(others), 1, str(result))
+            self.assertEqual(result.err == b"", result.status == DONE, str(result))
             self.assertEqual({*self.waiting(), *self.stored_lines()}, set(self.lines))
             self.check_delivery()
 
