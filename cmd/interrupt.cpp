@@ -100,11 +100,11 @@ int Interruption::signal() { return received; }
 bool Interruption::is_overdue() { return deadline != 0 && now() > deadline; }
 
 RemovedOnSignal::RemovedOnSignal(std::string path) : path_(std::move(path)) {
-  install();
   for (auto& file : files) {
     const char* none = nullptr;
-    if (file.compare_exchange_strong(none, path_.c_str())) return;
+    if (file.compare_exchange_strong(none, path_.c_str())) break;
   }
+  install();  // who catches signals knows the file already
 }
 
 RemovedOnSignal::~RemovedOnSignal() {

@@ -205,6 +205,7 @@ class Output(InterruptTest):
             child.stdin.write(f"{run_id(1)}\n".encode())
             child.stdin.flush()
             self.wait_until(lambda: leftovers(self.dir), "nothing is being written")
+            self.wait_until_signals_are_caught(child)  # the file is there an instant before
             child.send_signal(sign)
             child.communicate(timeout=self.timeout)
             self.assertEqual(child.returncode, -sign)
