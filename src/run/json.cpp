@@ -1,16 +1,10 @@
 #include "run/json.hpp"
 
-#include <algorithm>
-#include <array>
 #include <bit>
-#include <optional>
-
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
 
 #include "base/bytes.hpp"
 #include "base/utf8.hpp"
+#include "run/json_bytes.hpp"
 
 namespace runctl::run {
 
@@ -18,32 +12,6 @@ namespace {
 
 #if defined(__SSE2__)
 constexpr std::uint32_t k_last = 1U << 31U;
-
-// 32 bytes of text; of each question about them the answers, a bit a byte, the first the lowest.
-class Bytes32 {
- public:
-  explicit Bytes32(const char* at)
-      : low_(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at))),
-        high_(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at + 16))) {}
-
-  [[nodiscard]] std::uint32_t equal(char byte) const {
-    const __m128i all = _mm_set1_epi8(byte);
-    return bits(_mm_cmpeq_epi8(low_, all), _mm_cmpeq_epi8(high_, all));
-  }
-  // Control characters, and bytes of multi-byte characters: compared as signed numbers, those are negative.
-  [[nodiscard]] std::uint32_t below_space() const {
-    const __m128i space = _mm_set1_epi8(' ');
-    return bits(_mm_cmplt_epi8(low_, space), _mm_cmplt_epi8(high_, space));
-  }
-
- private:
-  static std::uint32_t bits(__m128i low, __m128i high) {
-    return static_cast<std::uint32_t>(_mm_movemask_epi8(low)) |
-           static_cast<std::uint32_t>(_mm_movemask_epi8(high)) << 16U;
-  }
-
-  __m128i low_, high_;
-};
 
 // Of the backslashes those that begin an escape, and are not themselves escaped. The byte before the first
 // bit begins none.
@@ -92,33 +60,6 @@ const char* skip_content(const char* at, const char* end, [[maybe_unused]] bool&
   }
   return at;
 }
-
-// The first backslash at or after `from`, or the end. Escapes lie close together: a call for each is most of
-// what it costs to find them.
-std::size_t find_escape(std::string_view body, std::size_t from) {
-  std::size_t at = from;
-#if defined(__SSE2__)
-  for (; body.size() - at >= 32; at += 32) {
-    const std::uint32_t backslashes = Bytes32(body.data() + at).equal('\\');
-    if (backslashes != 0) return at + static_cast<std::size_t>(std::countr_zero(backslashes));
-  }
-#endif
-  return std::min(body.find('\\', at), body.size());
-}
-
-// What a backslash and this letter stand for (RFC 8259, section 7); NUL where that is nothing.
-constexpr std::array<char, 256> k_meanings = [] {
-  std::array<char, 256> meanings{};
-  for (const char same : {'"', '\\', '/'}) meanings[static_cast<unsigned char>(same)] = same;
-  meanings['b'] = '\b';
-  meanings['f'] = '\f';
-  meanings['n'] = '\n';
-  meanings['r'] = '\r';
-  meanings['t'] = '\t';
-  return meanings;
-}();
-
-char meaning_of(char letter) { return k_meanings[static_cast<unsigned char>(letter)]; }
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
@@ -339,119 +280,6 @@ Scan JsonScanner::scan(std::string_view text) {
       }
     }
   }
-}
-
-std::string unescape(std::string_view body) {
-  std::string text;
-  append_unescaped(text, body);
-  return text;
-}
-
-void append_unescaped(std::string& text, std::string_view body) {
-  const auto hex4 = [body](std::size_t i) -> std::optional<std::uint32_t> {
-    if (i + 6 > body.size() || body[i] != '\\' || body[i + 1] != 'u') return std::nullopt;
-    std::uint32_t value = 0;
-    for (std::size_t k = i + 2; k < i + 6; ++k) value = value * 16 + base::hex_value(body[k]);
-    return value;
-  };
-  text.reserve(text.size() + body.size());
-  for (std::size_t i = 0; i < body.size();) {
-    const std::size_t begin = i;
-    i = find_escape(body, begin);
-    text.append(body, begin, i - begin);
-    if (i == body.size()) return;
-    const auto unit = hex4(i);
-    if (!unit) {
-      text += meaning_of(body[i + 1]);
-      i += 2;
-      continue;
-    }
-    i += 6;
-    const auto low = *unit >= 0xD800 && *unit < 0xDC00 ? hex4(i) : std::nullopt;
-    if (low && *low >= 0xDC00 && *low < 0xE000) {
-      base::append_utf8(text, 0x10000 + ((*unit - 0xD800) << 10) + (*low - 0xDC00));
-      i += 6;
-    } else {
-      base::append_utf8(text, *unit);
-    }
-  }
-}
-
-std::string quote(std::string_view text) {
-  const auto append_unit = [](std::string& out, std::uint32_t unit) {
-    constexpr std::string_view k_digits = "0123456789abcdef";
-    out += "\\u";
-    for (int shift = 12; shift >= 0; shift -= 4)
-      out += k_digits[(unit >> static_cast<unsigned>(shift)) & 15U];
-  };
-  std::string quoted = "\"";
-  for (std::size_t i = 0; i < text.size();) {
-    const char c = text[i];
-    if (c == '"' || c == '\\') {
-      quoted += '\\';
-      quoted += c;
-      ++i;
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
-      append_unit(quoted, static_cast<unsigned char>(c));
-      ++i;
-    } else if (const std::size_t length = base::utf8_sequence_length(text.substr(i)); length != 0) {
-      quoted += text.substr(i, length);
-      i += length;
-    } else if (c == '\xED' && i + 2 < text.size() && (text[i + 1] & 0xE0) == 0xA0 &&
-               (text[i + 2] & 0xC0) == 0x80) {
-      append_unit(quoted, 0xD000U | ((static_cast<std::uint32_t>(text[i + 1]) & 0x3FU) << 6U) |
-                              (static_cast<std::uint32_t>(text[i + 2]) & 0x3FU));
-      i += 3;
-    } else {
-      quoted += "\uFFFD";
-      ++i;
-    }
-  }
-  return quoted + '"';
-}
-
-std::string indent(std::string_view json) {
-  std::string text;
-  std::size_t depth = 0;
-  const auto new_line = [&] { text.append("\n").append(2 * depth, ' '); };
-  const auto next_solid = [json](std::size_t i) {
-    while (i < json.size() && is_json_space(json[i])) ++i;
-    return i;
-  };
-  for (std::size_t i = next_solid(0); i < json.size(); i = next_solid(i)) {
-    const char c = json[i];
-    if (c == '"') {
-      const std::size_t begin = i;
-      for (++i; json[i] != '"'; ++i) {
-        if (json[i] == '\\') ++i;
-      }
-      text += json.substr(begin, ++i - begin);
-      continue;
-    }
-    ++i;
-    if (c == '{' || c == '[') {
-      const std::size_t next = next_solid(i);
-      text += c;
-      if (json[next] == '}' || json[next] == ']') {
-        text += json[next];
-        i = next + 1;
-      } else {
-        ++depth;
-        new_line();
-      }
-    } else if (c == '}' || c == ']') {
-      --depth;
-      new_line();
-      text += c;
-    } else if (c == ',') {
-      text += c;
-      new_line();
-    } else {
-      text += c;
-      if (c == ':') text += ' ';
-    }
-  }
-  return text;
 }
 
 }  // namespace runctl::run

@@ -38,6 +38,13 @@ class Spool(harness.CliTest):
     def waiting(self) -> list[pathlib.Path]:
         return sorted(self.spool.glob("*/*.ndjson.zst"))
 
+    def let_three_wait(self) -> None:
+        """In files of their own, and the store is back."""
+        self.take_away()
+        for number in range(3):
+            self.runctl("ingest", stdin=make_run(number) + b"\n", status=FAILED)
+        self.bring_back()
+
     def start(self, *arguments) -> subprocess.Popen:
         child = subprocess.Popen([harness.binary(), "--store", self.store, "ingest", *arguments, "-"], cwd=self.dir,
                                  env=self.environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -195,10 +202,7 @@ class Spool(harness.CliTest):
         self.check_all(dict(list(runs.items())[:read]))
 
     def test_a_broken_file_stops_nothing(self):
-        self.take_away()
-        for number in range(3):
-            self.runctl("ingest", stdin=make_run(number) + b"\n", status=FAILED)
-        self.bring_back()
+        self.let_three_wait()
         broken = self.waiting()[1]
         data = bytearray(broken.read_bytes())
         data[len(data) // 2] ^= 1
@@ -209,10 +213,7 @@ class Spool(harness.CliTest):
         self.assertEqual(self.get(run_id(0), run_id(2)), [make_run(0), make_run(2)])
 
     def test_a_file_that_cannot_be_read_stops_nothing(self):
-        self.take_away()
-        for number in range(3):
-            self.runctl("ingest", stdin=make_run(number) + b"\n", status=FAILED)
-        self.bring_back()
+        self.let_three_wait()
         unreadable = self.waiting()[1]
         kept = self.dir / "kept"
         unreadable.rename(kept)
