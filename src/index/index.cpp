@@ -116,6 +116,10 @@ std::optional<Index> Index::open(const std::string& path, const std::string& sto
     tables->database.execute("PRAGMA synchronous = NORMAL");
     tables->database.execute("PRAGMA cache_size = -16384");
     tables->database.execute("PRAGMA secure_delete = OFF");
+    // Pages of 8 KiB: the log goes to the file after nearly every batch, beside the compression of the next.
+    // All at the end it cost a fresh index a fifteenth of the whole ingest, with nothing left to do beside
+    // it.
+    tables->database.execute("PRAGMA wal_autocheckpoint = 128");
   }
   tables->bind_to_store(store_url, access);
   return Index(std::move(tables));
