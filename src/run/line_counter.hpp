@@ -1,6 +1,7 @@
 // Where the lines of a text begin, told in one pass.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -28,6 +29,14 @@ class LineCounter {
       ++lines_;
     }
     return lines_;
+  }
+
+  // Whether no line ends between `begin` and `end`, of which then both are on one line.
+  bool on_one_line(std::size_t begin, std::size_t end) {
+    line_at(begin);
+    if (std::memchr(text_.data() + begin, '\n', end - begin) != nullptr) return false;
+    counted_to_ = std::max(counted_to_, end);
+    return true;
   }
 
   // Bytes of the line before `offset`.

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "run/line_counter.hpp"
 
@@ -172,7 +171,7 @@ class BlockReader::Walk {
     at_ += length;
     const std::string_view original = std::string_view(text_).substr(begin, length);
     std::string_view json = original;
-    if (std::memchr(json.data(), '\n', length) != nullptr) {
+    if (!lines_.on_one_line(begin, at_)) {
       // Outside of strings only: a string holds no raw newline.
       std::string& line = block_.arena.texts.emplace_back(original);
       std::replace(line.begin(), line.end(), '\n', ' ');
