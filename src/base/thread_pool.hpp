@@ -1,4 +1,5 @@
-// Workers that take tasks in the order they were given. Tasks must not wait for other tasks.
+// Workers that take tasks in the order they were given. A task may wait for tasks that were given before it,
+// and for no others.
 #pragma once
 
 #include <condition_variable>

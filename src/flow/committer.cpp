@@ -151,8 +151,8 @@ bool Committer::try_to_take(Shipment& shipment) {
 }
 
 void Committer::take(Shipment& shipment) {
-  if (shipment.pending) {
-    const batch::Batch batch = batch::complete(std::move(*shipment.pending));
+  if (shipment.batch.valid()) {
+    const batch::Batch batch = shipment.batch.get();
     if (settle(batch) && events_.stored) events_.stored(shipment.ids);
   }
   if (shipment.place && events_.reached) events_.reached(*shipment.place);

@@ -61,7 +61,7 @@ class Delivery {
 
 // A batch on its way to the store.
 struct Shipment {
-  std::optional<batch::PendingBatch> pending;  // absent where only `place` is to be told
+  std::future<batch::Batch> batch;  // none where only `place` is to be told
   std::vector<std::string> ids;
   std::optional<FilePlace> place;  // up to which all of the followed file is in this batch or in earlier ones
 };

@@ -274,7 +274,11 @@ class Pipeline {
   bool ship() {
     flush_at_.reset();
     if (writer_.empty()) return true;
-    Shipment shipment{writer_.finish(), std::move(shipment_ids_), place_};
+    auto pending = std::make_shared<batch::PendingBatch>(writer_.finish());
+    // The committer has enough to do with what cannot be done at the same time for several batches.
+    std::future<batch::Batch> batch =
+        pool_.submit([pending] { return batch::complete(std::move(*pending)); });
+    Shipment shipment{std::move(batch), std::move(shipment_ids_), place_};
     shipment_ids_.clear();
     return send(std::move(shipment));
   }
