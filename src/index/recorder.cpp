@@ -139,11 +139,11 @@ class Recorder {
   }
 
   void insert_runs() {
+    // Rows are numbered by SQLite, each one more than the greatest, as number_rows() has done: a row that is
+    // told its number is looked for first.
     Statement insert = database_.prepare(
-        "INSERT INTO run(run, id, trace, parent, fingerprint, batch, raw_offset, length, name, run_type, "
-        "status, "
-        "tags, start, duration, error) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, "
-        "?15)");
+        "INSERT INTO run(id, trace, parent, fingerprint, batch, raw_offset, length, name, run_type, status, "
+        "tags, start, duration, error) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)");
     Statement move_to_older = database_.prepare(
         "UPDATE run SET batch = ?2, raw_offset = ?3 WHERE run = ?1 AND "
         "(SELECT modified, key FROM batch WHERE batch = ?2) < "
@@ -155,6 +155,7 @@ class Recorder {
         insert.bind_null(parameter);
     };
     std::vector<std::int64_t> uses(table_.texts.size() + 1, 0);
+    insert.bind(5, batch_);  // stands for all
     std::uint64_t raw_offset = 0;
     for (std::size_t i = 0; i < table_.size(); raw_offset += table_.lengths[i] + 1, ++i) {
       if (rows_[i] == 0) {
@@ -166,31 +167,32 @@ class Recorder {
         }
         continue;
       }
-      insert.bind(1, rows_[i]).bind_blob(2, bytes_of(table_.ids[i]));
+      insert.bind_blob(1, bytes_of(table_.ids[i]));
       if (table_.traces[i] == table_.ids[i])
-        insert.bind_null(3);
+        insert.bind_null(2);
       else
-        insert.bind_blob(3, bytes_of(table_.traces[i]));
-      bind_parent(insert, i);
-      insert.bind(5, as_signed(table_.fingerprints[i])).bind(6, batch_).bind(7, as_signed(raw_offset));
-      insert.bind(8, table_.lengths[i]);
+        insert.bind_blob(2, bytes_of(table_.traces[i]));
+      bind_parent(insert, 3, i);
+      insert.bind(4, as_signed(table_.fingerprints[i])).bind(6, as_signed(raw_offset));
+      insert.bind(7, table_.lengths[i]);
       const std::uint32_t name = table_.names[i];
       ++uses[name];
-      bind_optional(9, name != 0, name == 0 ? 0 : names_.of(name));
+      bind_optional(8, name != 0, name == 0 ? 0 : names_.of(name));
       const std::uint32_t type = table_.run_types[i];
-      bind_optional(10, type != 0, type == 0 ? 0 : texts_.of(type));
+      bind_optional(9, type != 0, type == 0 ? 0 : texts_.of(type));
       const std::uint32_t status = table_.statuses[i];
-      bind_optional(11, status != 0, status == 0 ? 0 : texts_.of(status));
+      bind_optional(10, status != 0, status == 0 ? 0 : texts_.of(status));
       const std::int64_t tags = tags_of(i);
-      bind_optional(12, tags != 0, tags);
+      bind_optional(11, tags != 0, tags);
       const bool has_start = table_.starts[i] != base::k_no_time;
       const bool has_end = table_.ends[i] != base::k_no_time;
-      bind_optional(13, has_start, table_.starts[i]);
-      bind_optional(14, has_start && has_end,
+      bind_optional(12, has_start, table_.starts[i]);
+      bind_optional(13, has_start && has_end,
                     as_signed(static_cast<std::uint64_t>(table_.ends[i]) -
                               static_cast<std::uint64_t>(table_.starts[i])));
-      insert.bind(15, table_.errors[i]).run();
+      insert.bind(14, table_.errors[i]).run();
     }
+    if (added_ > 0 && database_.last_row() != first_row_ + as_signed(added_) - 1) throw_broken_block();
     Statement count = database_.prepare("UPDATE name SET runs = runs + ?2 WHERE name = ?1");
     for (std::uint32_t name = 1; name < uses.size(); ++name) {
       if (uses[name] != 0) count.bind(1, names_.of(name)).bind(2, uses[name]).run();
@@ -198,10 +200,10 @@ class Recorder {
   }
 
   // The distance to the parent's row where this batch brings it, which takes a byte or two; else its id.
-  void bind_parent(Statement& insert, std::size_t i) {
+  void bind_parent(Statement& insert, int parameter, std::size_t i) {
     const run::Id& parent = table_.parents[i];
     if (parent == table_.ids[i]) {
-      insert.bind_null(4);
+      insert.bind_null(parameter);
       return;
     }
     if (!last_parent_ || *last_parent_ != parent) {
@@ -209,9 +211,9 @@ class Recorder {
       last_parent_row_ = row_of(parent);
     }
     if (last_parent_row_ != 0)
-      insert.bind(4, std::int64_t{last_parent_row_} - std::int64_t{rows_[i]});
+      insert.bind(parameter, std::int64_t{last_parent_row_} - std::int64_t{rows_[i]});
     else
-      insert.bind_blob(4, bytes_of(parent));
+      insert.bind_blob(parameter, bytes_of(parent));
   }
 
   // The new row of a run in this table; 0 where there is none.
