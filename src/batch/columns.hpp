@@ -14,7 +14,7 @@ namespace runctl::batch {
 //   u8   width      bytes that the largest quotient needs, 0 to 8
 //   u8   coding     0: the planes as they are; 1: one zstd frame that holds them
 //   planes          `width` planes, the lowest byte of each number first; each plane has one byte a number
-std::string encode_numbers(const std::vector<std::uint64_t>& numbers);
+std::string encode_numbers(std::vector<std::uint64_t> numbers);
 
 // Reverses encode_numbers for `count` numbers. Throws Error(corrupt) where `stored` is anything else.
 std::vector<std::uint64_t> decode_numbers(std::string_view stored, std::size_t count);

@@ -1,5 +1,6 @@
 #include <numeric>
 #include <unordered_map>
+#include <utility>
 
 #include "base/bytes.hpp"
 #include "base/hash.hpp"
@@ -60,7 +61,7 @@ class FooterEncoder {
     columns_ += bytes;
     ++column_count_;
   }
-  void add(Column column, const Numbers& numbers) { add_bytes(column, encode_numbers(numbers)); }
+  void add(Column column, Numbers numbers) { add_bytes(column, encode_numbers(std::move(numbers))); }
 
   void add_ids(Column high, Column low, const std::vector<run::Id>& ids) {
     add(high, numbers_of(ids, [](const run::Id& id) { return half_of(id, 0); }));
@@ -71,15 +72,15 @@ class FooterEncoder {
     add_ids(Column::id_high, Column::id_low, table_.ids);
     add(Column::fingerprint, numbers_of(table_.fingerprints));
     add(Column::length, numbers_of(table_.lengths));
-    const Numbers traces = references_to(table_.traces);
+    Numbers traces = references_to(table_.traces);
     Numbers parents = references_to(table_.parents);
     // The parent of most runs is the root of their trace.
     for (std::size_t i = 0; i < parents.size(); ++i) {
       if (parents[i] != 0) parents[i] = parents[i] == traces[i] ? k_parent_is_trace : parents[i] + 1;
     }
-    add(Column::trace, traces);
+    add(Column::trace, std::move(traces));
     add_ids(Column::trace_high, Column::trace_low, foreign_ids_);
-    add(Column::parent, parents);
+    add(Column::parent, std::move(parents));
   }
 
   // Which run is meant, for each run. It is nearly always in the same batch: so most references are distances
@@ -113,7 +114,7 @@ class FooterEncoder {
       lengths.push_back(text.size());
       bytes += text;
     }
-    add(Column::text_length, lengths);
+    add(Column::text_length, std::move(lengths));
     add_bytes(Column::text_bytes, encode_bytes(bytes));
     add(Column::name, numbers_of(table_.names));
     add(Column::run_type, numbers_of(table_.run_types));
@@ -137,9 +138,9 @@ class FooterEncoder {
       }
       if (table_.errors[i] != 0) flags[i] |= k_has_error;
     }
-    add(Column::start, starts);
-    add(Column::end, ends);
-    add(Column::flags, flags);
+    add(Column::start, std::move(starts));
+    add(Column::end, std::move(ends));
+    add(Column::flags, std::move(flags));
   }
 
   // How many items each run has, from where they end.
