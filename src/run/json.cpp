@@ -1,5 +1,6 @@
 #include "run/json.hpp"
 
+#include <algorithm>
 #include <bit>
 
 #include "base/bytes.hpp"
@@ -65,88 +66,81 @@ bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 }  // namespace
 
-// One walk over the text. Each step returns false after it has set `result` to a failure.
+// What a walk over the text has found. Each step takes where it starts and returns where it ends; null after
+// it has set `result` to a failure.
 struct JsonScanner::State {
   const char* const begin;
   const char* const end;
-  const char* at;
   Scan result{};
   bool escaped = false;  // whether the string read last has escapes
+  bool on_one_line = true;
 
-  explicit State(std::string_view text) : begin(text.data()), end(text.data() + text.size()), at(begin) {}
+  explicit State(std::string_view text) : begin(text.data()), end(text.data() + text.size()) {}
 
   // The byte at `at`, or NUL at the end: NUL is valid nowhere outside of a string.
-  [[nodiscard]] char peek() const { return at < end ? *at : '\0'; }
+  [[nodiscard]] char peek(const char* at) const { return at < end ? *at : '\0'; }
 
-  bool fail(const char* reason) {
+  const char* fail(const char* at, const char* reason) {
     result = {at == end ? Verdict::truncated : Verdict::invalid, static_cast<std::size_t>(at - begin),
               reason};
-    return false;
+    return nullptr;
   }
 
-  void skip_space() {
-    while (at < end && is_json_space(*at)) ++at;
+  const char* skip_space(const char* at) {
+    for (; at < end && is_json_space(*at); ++at) {
+      if (*at == '\n') on_one_line = false;
+    }
+    return at;
   }
 
-  // `at` stands on the opening quote; afterwards behind the closing one.
-  bool string() {
+  // `at` stands on the opening quote.
+  const char* string(const char* at) {
     ++at;
     escaped = false;
     while (true) {
       at = skip_content(at, end, escaped);
-      if (at == end) return fail("the text ends inside a string");
-      const auto byte = static_cast<unsigned char>(*at);
-      if (byte == '"') {
-        ++at;
-        return true;
-      }
-      if (byte == '\\') {
-        if (!escape()) return false;
-      } else if (byte < 0x20) {
-        return fail("a control character in a string must be written as an escape");
-      } else if (!multibyte()) {
-        return false;
-      }
+      if (at == end) return fail(at, "the text ends inside a string");
+      if (*at == '"') return at + 1;
+      at = unusual(at);
+      if (at == nullptr) return nullptr;
     }
   }
 
-  bool escape() {
+  // What skip_content() stops at, but a quote.
+  const char* unusual(const char* at) {
+    const auto byte = static_cast<unsigned char>(*at);
+    if (byte == '\\') return escape(at);
+    if (byte < 0x20) return fail(at, "a control character in a string must be written as an escape");
+    return multibyte(at);
+  }
+
+  const char* escape(const char* at) {
     escaped = true;
-    if (end - at < 2) {
-      at = end;
-      return fail("the text ends inside a string");
-    }
+    if (end - at < 2) return fail(end, "the text ends inside a string");
     if (at[1] != 'u') {
-      if (meaning_of(at[1]) == '\0') return fail("unknown escape in a string");
-      at += 2;
-      return true;
+      if (meaning_of(at[1]) == '\0') return fail(at, "unknown escape in a string");
+      return at + 2;
     }
     for (std::ptrdiff_t i = 2; i < 6; ++i) {
-      if (at + i == end) {
-        at = end;
-        return fail("the text ends inside a string");
-      }
-      if (base::hex_value(at[i]) == base::k_no_digit) return fail("\\u needs four hexadecimal digits");
+      if (at + i == end) return fail(end, "the text ends inside a string");
+      if (base::hex_value(at[i]) == base::k_no_digit) return fail(at, "\\u needs four hexadecimal digits");
     }
-    at += 6;
-    return true;
+    return at + 6;
   }
 
-  bool multibyte() {
+  const char* multibyte(const char* at) {
     do {
       const std::string_view rest(at, static_cast<std::size_t>(end - at));
       const std::size_t length = base::utf8_sequence_length(rest);
       if (length == 0) {
         // A character cut by the end of the text may become whole when more text comes.
-        if (rest.size() < 4 && static_cast<unsigned char>(*at) >= 0xC2 && cut_by_end(rest)) {
-          at = end;
-          return fail("the text ends inside a string");
-        }
-        return fail("the bytes are not UTF-8");
+        if (rest.size() < 4 && static_cast<unsigned char>(*at) >= 0xC2 && cut_by_end(rest))
+          return fail(end, "the text ends inside a string");
+        return fail(at, "the bytes are not UTF-8");
       }
       at += length;
     } while (at < end && static_cast<unsigned char>(*at) >= 0x80);
-    return true;
+    return at;
   }
 
   static bool cut_by_end(std::string_view rest) {
@@ -158,124 +152,140 @@ struct JsonScanner::State {
     return rest.size() < wanted;
   }
 
-  bool digits() {
-    if (!is_digit(peek())) return fail("a digit is missing in a number");
-    while (is_digit(peek())) ++at;
-    return true;
+  const char* digits(const char* at) {
+    if (!is_digit(peek(at))) return fail(at, "a digit is missing in a number");
+    while (is_digit(peek(at))) ++at;
+    return at;
   }
 
-  bool number() {
+  const char* number(const char* at) {
     if (*at == '-') ++at;
-    if (peek() == '0') {
+    if (peek(at) == '0') {
       ++at;
-      if (is_digit(peek())) return fail("a number must not start with 0");
-    } else if (!digits()) {
-      return false;
+      if (is_digit(peek(at))) return fail(at, "a number must not start with 0");
+    } else if (at = digits(at); at == nullptr) {
+      return nullptr;
     }
-    if (peek() == '.') {
+    if (peek(at) == '.') {
+      at = digits(at + 1);
+      if (at == nullptr) return nullptr;
+    }
+    if (peek(at) == 'e' || peek(at) == 'E') {
       ++at;
-      if (!digits()) return false;
+      if (peek(at) == '+' || peek(at) == '-') ++at;
+      return digits(at);
     }
-    if (peek() == 'e' || peek() == 'E') {
-      ++at;
-      if (peek() == '+' || peek() == '-') ++at;
-      if (!digits()) return false;
-    }
-    return true;
+    return at;
   }
 
-  bool literal(std::string_view word) {
+  const char* literal(const char* at, std::string_view word) {
     for (const char letter : word) {
-      if (peek() != letter) return fail("a value is misspelt: true, false and null are the only words");
+      if (peek(at) != letter) return fail(at, "a value is misspelt: true, false and null are the only words");
       ++at;
     }
-    return true;
+    return at;
   }
 
   // A value that holds no other values.
-  bool scalar() {
-    switch (peek()) {
+  const char* scalar(const char* at) {
+    switch (peek(at)) {
       case '"':
-        return string();
+        return string(at);
       case 't':
-        return literal("true");
+        return literal(at, "true");
       case 'f':
-        return literal("false");
+        return literal(at, "false");
       case 'n':
-        return literal("null");
+        return literal(at, "null");
       default:
-        if (is_digit(peek()) || peek() == '-') return number();
-        return fail("a value is missing");
+        if (is_digit(peek(at)) || peek(at) == '-') return number(at);
+        return fail(at, "a value is missing");
     }
   }
 };
 
+bool JsonScanner::is_opened(const Member& member) const {
+  if (opened_.empty()) return false;
+  const auto holds = [this](std::string_view key) {
+    return std::find(opened_.begin(), opened_.end(), key) != opened_.end();
+  };
+  return member.key_escaped ? holds(unescape(member.key)) : holds(member.key);
+}
+
 Scan JsonScanner::scan(std::string_view text) {
+  constexpr std::size_t k_none = std::string_view::npos;
   State state(text);
   members_.clear();
   in_object_.clear();
-  const char* key_begin = nullptr;  // of the member of the outermost object that is being read
-  const char* value_begin = nullptr;
+  told_.clear();
 
   // Reads `"key" :` and the white space around it.
-  const auto read_key = [&]() -> bool {
-    if (state.peek() != '"') return state.fail("a key in double quotes is missing");
-    const char* const begin = state.at;
-    if (!state.string()) return false;
-    if (in_object_.size() == 1) {
-      key_begin = begin;
-      members_.push_back({{begin + 1, static_cast<std::size_t>(state.at - begin - 2)}, {}, state.escaped});
+  const auto read_key = [&](const char* at) -> const char* {
+    if (state.peek(at) != '"') return state.fail(at, "a key in double quotes is missing");
+    const char* const begin = at + 1;
+    at = state.string(at);
+    if (at == nullptr) return nullptr;
+    const char* const key_end = at - 1;
+    at = state.skip_space(at);
+    if (state.peek(at) != ':') return state.fail(at, "':' is missing after a key");
+    at = state.skip_space(at + 1);
+    if (in_object_.size() == told_.size()) {
+      told_.back() = members_.size();
+      members_.push_back({{begin, static_cast<std::size_t>(key_end - begin)},
+                          {at, 0},
+                          state.escaped,
+                          static_cast<std::uint32_t>(told_.size())});
     }
-    state.skip_space();
-    if (state.peek() != ':') return state.fail("':' is missing after a key");
-    ++state.at;
-    state.skip_space();
-    if (in_object_.size() == 1) value_begin = state.at;
-    return true;
+    return at;
   };
 
+  const char* at = state.begin;
   while (true) {
     // A value starts here.
-    const char first = state.peek();
+    const char first = state.peek(at);
     bool value_done = true;
     if (first == '{' || first == '[') {
-      if (in_object_.size() == k_max_depth) {
-        state.fail("nested deeper than 10000 levels");
+      const std::size_t around = in_object_.size();
+      if (around == k_max_depth) {
+        state.fail(at, "nested deeper than 10000 levels");
         return state.result;
       }
+      if (first == '{' && around == told_.size() && (around != 1 || is_opened(members_.back())))
+        told_.push_back(k_none);
       in_object_.push_back(first == '{' ? 1 : 0);
-      ++state.at;
-      state.skip_space();
-      if (state.peek() != (first == '{' ? '}' : ']')) {
-        if (first == '{' && !read_key()) return state.result;
+      at = state.skip_space(at + 1);
+      if (state.peek(at) != (first == '{' ? '}' : ']')) {
+        if (first == '{') at = read_key(at);
         value_done = false;
       }
-    } else if (!state.scalar()) {
-      return state.result;
+    } else {
+      at = state.scalar(at);
     }
+    if (at == nullptr) return state.result;
     // A value or an opening bracket has been read; close what closes, up to the next value.
     while (value_done) {
-      if (in_object_.empty()) {
-        return {Verdict::valid, static_cast<std::size_t>(state.at - state.begin), ""};
-      }
-      if (in_object_.size() == 1 && key_begin != nullptr) {
+      if (in_object_.empty())
+        return {Verdict::valid, static_cast<std::size_t>(at - state.begin), "", state.on_one_line};
+      if (in_object_.size() == told_.size() && told_.back() != k_none) {
         // Directly behind a member's value, or behind the opening brace of an empty object.
-        members_.back().value = {value_begin, static_cast<std::size_t>(state.at - value_begin)};
-        key_begin = nullptr;
+        std::string_view& value = members_[told_.back()].value;
+        value = {value.data(), static_cast<std::size_t>(at - value.data())};
+        told_.back() = k_none;
       }
-      state.skip_space();
+      at = state.skip_space(at);
       const bool object = in_object_.back() != 0;
-      const char next = state.peek();
+      const char next = state.peek(at);
       if (next == ',') {
-        ++state.at;
-        state.skip_space();
-        if (object && !read_key()) return state.result;
+        at = state.skip_space(at + 1);
+        if (object) at = read_key(at);
+        if (at == nullptr) return state.result;
         value_done = false;
       } else if (next == (object ? '}' : ']')) {
-        ++state.at;
+        ++at;
         in_object_.pop_back();
+        if (told_.size() > in_object_.size()) told_.pop_back();
       } else {
-        state.fail(object ? "',' or '}' is missing" : "',' or ']' is missing");
+        state.fail(at, object ? "',' or '}' is missing" : "',' or ']' is missing");
         return state.result;
       }
     }

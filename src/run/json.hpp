@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,7 @@ struct Member {
   std::string_view key;    // between the quotes, escapes untouched
   std::string_view value;  // without the white space around it
   bool key_escaped = false;
+  std::uint32_t depth = 1;  // of the objects around it: 1 for those of the outermost
 };
 
 enum class Verdict {
@@ -29,27 +31,37 @@ struct Scan {
   Verdict verdict = Verdict::invalid;
   std::size_t end = 0;      // offset into the text
   const char* reason = "";  // for a person, where not valid
+  bool on_one_line = true;  // whether no newline stands between the tokens; no other place may hold one
 };
 
 class JsonScanner {
  public:
+  // Of the outermost object's members with the keys `opened`, which must outlive this, the members are told
+  // too.
+  explicit JsonScanner(std::span<const std::string_view> opened = {}) : opened_(opened) {}
+
   // Reads the value that starts at text[0] (no white space before it). If it is an object, members()
-  // then holds its own members, in order; views into `text`. Text after the value is not looked at.
+  // then holds its own members, in order; views into `text`. One that is opened and an object is followed by
+  // its members, and so on for each object among these. Text after the value is not looked at.
   Scan scan(std::string_view text);
 
   [[nodiscard]] const std::vector<Member>& members() const { return members_; }
 
  private:
   struct State;
+  [[nodiscard]] bool is_opened(const Member& member) const;
+
+  std::span<const std::string_view> opened_;
   std::vector<Member> members_;
-  std::vector<char> in_object_;  // of each open container whether it is an object
+  std::vector<char> in_object_;    // of each container around what is read whether it is an object
+  std::vector<std::size_t> told_;  // of each that is told, all of them outer ones, the member that is read
 };
 
 // The text a JSON string stands for: `body` is what lies between its quotes, already known to be valid. Lone
 // surrogate escapes become WTF-8, so that different strings stay different.
 std::string unescape(std::string_view body);
-// The same, behind what `text` holds.
-void append_unescaped(std::string& text, std::string_view body);
+// The same, behind what `text` holds. No more is resolved once that is longer than `enough`.
+void append_unescaped(std::string& text, std::string_view body, std::size_t enough = std::string::npos);
 
 // `text` as a JSON string with its quotes. Reverses unescape: what is no UTF-8 (WTF-8 has surrogates) becomes
 // an escape where it is a surrogate, and U+FFFD elsewhere.

@@ -29,19 +29,19 @@ std::size_t find_escape(std::string_view body, std::size_t from) {
 
 std::string unescape(std::string_view body) {
   std::string text;
+  text.reserve(body.size());
   append_unescaped(text, body);
   return text;
 }
 
-void append_unescaped(std::string& text, std::string_view body) {
+void append_unescaped(std::string& text, std::string_view body, std::size_t enough) {
   const auto hex4 = [body](std::size_t i) -> std::optional<std::uint32_t> {
     if (i + 6 > body.size() || body[i] != '\\' || body[i + 1] != 'u') return std::nullopt;
     std::uint32_t value = 0;
     for (std::size_t k = i + 2; k < i + 6; ++k) value = value * 16 + base::hex_value(body[k]);
     return value;
   };
-  text.reserve(text.size() + body.size());
-  for (std::size_t i = 0; i < body.size();) {
+  for (std::size_t i = 0; i < body.size() && text.size() <= enough;) {
     const std::size_t begin = i;
     i = find_escape(body, begin);
     text.append(body, begin, i - begin);

@@ -31,12 +31,10 @@ class LineCounter {
     return lines_;
   }
 
-  // Whether no line ends between `begin` and `end`, of which then both are on one line.
-  bool on_one_line(std::size_t begin, std::size_t end) {
+  // No line ends between `begin` and `end`.
+  void pass(std::size_t begin, std::size_t end) {
     line_at(begin);
-    if (std::memchr(text_.data() + begin, '\n', end - begin) != nullptr) return false;
     counted_to_ = std::max(counted_to_, end);
-    return true;
   }
 
   // Bytes of the line before `offset`.

@@ -150,7 +150,7 @@ class BlockReader::Walk {
     const std::string_view rest = std::string_view(text_).substr(at_);
     const Scan scan = reader_.scanner_.scan(rest);
     if (scan.verdict == Verdict::valid && scan.end <= reader_.max_run_bytes_) {
-      return rest.front() == '{' ? object(scan.end) : not_an_object(scan.end);
+      return rest.front() == '{' ? object(scan) : not_an_object(scan.end);
     }
     const std::size_t length = scan.verdict == Verdict::truncated ? rest.size() : scan.end;
     if (length > reader_.max_run_bytes_) return too_long();
@@ -158,9 +158,9 @@ class BlockReader::Walk {
     return in_array() ? broken_element(scan) : broken_line(scan);
   }
 
-  bool object(std::size_t length) {
+  bool object(const Scan& scan) {
     if (!in_array()) {
-      const std::size_t next = behind_blanks(at_ + length);
+      const std::size_t next = behind_blanks(at_ + scan.end);
       if (next == text_.size() && !last_) return false;
       const char c = next < text_.size() ? text_[next] : '\n';
       if (c != '\n' && c != '{' && c != '[' && c != '\0') {
@@ -168,11 +168,12 @@ class BlockReader::Walk {
       }
     }
     const std::size_t begin = at_;
-    at_ += length;
-    const std::string_view original = std::string_view(text_).substr(begin, length);
+    at_ += scan.end;
+    const std::string_view original = std::string_view(text_).substr(begin, scan.end);
     std::string_view json = original;
-    if (!lines_.on_one_line(begin, at_)) {
-      // Outside of strings only: a string holds no raw newline.
+    if (scan.on_one_line) {
+      lines_.pass(begin, at_);
+    } else {
       std::string& line = block_.arena.texts.emplace_back(original);
       std::replace(line.begin(), line.end(), '\n', ' ');
       json = line;

@@ -69,7 +69,7 @@ class BlockReader {
 
  private:
   class Walk;
-  JsonScanner scanner_;
+  JsonScanner scanner_{RecordReader::k_opened};
   RecordReader records_;
   std::size_t max_run_bytes_;
   std::size_t max_found_;

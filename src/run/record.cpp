@@ -125,6 +125,16 @@ std::string read_tags(std::string_view array, Arena& arena) {
   return {};
 }
 
+// The position of the metadata that LangSmith keeps in "extra", which is members[extra].
+std::size_t metadata_in(std::span<const Member> members, std::size_t extra) {
+  for (std::size_t i = extra + 1; i < members.size() && members[i].depth > members[extra].depth; ++i) {
+    const Member& member = members[i];
+    if (member.depth != members[extra].depth + 1 || member.value.front() != '{') continue;
+    if (member.key_escaped ? unescape(member.key) == "metadata" : member.key == "metadata") return i;
+  }
+  return members.size();
+}
+
 }  // namespace
 
 std::string_view TextBlocks::add(std::string_view text) {
@@ -136,37 +146,31 @@ std::string_view TextBlocks::add(std::string_view text) {
   return std::string_view(block).substr(block.size() - text.size());
 }
 
-// The metadata that LangSmith keeps in "extra".
-std::string_view RecordReader::metadata_of(std::string_view extra) {
-  if (is_absent(extra) || extra.front() != '{') return {};
-  extra_scanner_.scan(extra);
-  for (const Member& member : extra_scanner_.members()) {
-    const bool named = member.key_escaped ? unescape(member.key) == "metadata" : member.key == "metadata";
-    if (named && member.value.front() == '{') return member.value;
-  }
-  return {};
-}
-
-void RecordReader::read_metadata(std::string_view object, std::size_t depth, Arena& arena,
+// Entries of the object that is the value of members[object].
+void RecordReader::read_metadata(std::span<const Member> members, std::size_t object, Arena& arena,
                                  const Record& record) {
-  if (object.empty() || options_.metadata_entries == 0) return;
-  JsonScanner& scanner = metadata_scanners_[depth - 1];
-  scanner.scan(object);
-  const std::size_t outer = entry_.size();
-  for (const Member& member : scanner.members()) {
+  const std::uint32_t outside = members[object].depth;
+  std::size_t deepest = k_max_metadata_depth;  // of what is read: less within a member that is left out
+  for (std::size_t i = object + 1; i < members.size() && members[i].depth > outside; ++i) {
     if (arena.metadata.size() - record.metadata_begin == options_.metadata_entries) return;
-    const std::string_view value = member.value;
+    const std::size_t depth = members[i].depth - outside;
+    if (depth > deepest) continue;
+    deepest = k_max_metadata_depth;
+    const auto& [key, value, escaped, _] = members[i];
     // An escape is at most six times as long as what it stands for.
-    if (value.front() == '[' || value == "null" || member.key.size() > 6 * k_max_metadata_text) continue;
-    entry_.resize(outer);
-    append_unescaped(entry_, member.key);
+    if (value.front() == '[' || value == "null" || key.size() > 6 * k_max_metadata_text) {
+      deepest = depth;
+      continue;
+    }
+    entry_.resize(prefixes_[depth - 1]);
+    append_unescaped(entry_, key);
     if (value.front() == '{') {
       entry_ += '.';
-      if (depth < k_max_metadata_depth) read_metadata(value, depth + 1, arena, record);
+      prefixes_[depth] = entry_.size();
     } else if (value.size() <= 6 * k_max_metadata_text) {
       entry_ += '=';
       if (value.front() == '"')
-        append_unescaped(entry_, body_of(value));
+        append_unescaped(entry_, body_of(value), k_max_metadata_text);
       else
         entry_ += value;
       if (entry_.size() <= k_max_metadata_text) arena.metadata.push_back(arena.short_texts.add(entry_));
@@ -174,14 +178,20 @@ void RecordReader::read_metadata(std::string_view object, std::size_t depth, Are
   }
 }
 
-std::string RecordReader::read(std::string_view json, const std::vector<Member>& members, Arena& arena,
+std::string RecordReader::read(std::string_view json, std::span<const Member> members, Arena& arena,
                                Record& record) {
   Values values{};
-  for (const Member& member : members) {
+  std::size_t metadata = members.size();
+  std::size_t extra = members.size();
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const Member& member = members[i];
+    if (member.depth > 1) continue;
     const std::size_t field = member.key_escaped ? field_of(unescape(member.key)) : field_of(member.key);
     if (field == k_fields) continue;
     if (values[field].data() != nullptr) return fmt::format("\"{}\" is there twice", k_field_names[field]);
     values[field] = member.value;
+    if (field == f_metadata) metadata = i;
+    if (field == f_extra) extra = i;
   }
 
   record = Record{};
@@ -233,10 +243,10 @@ std::string RecordReader::read(std::string_view json, const std::vector<Member>&
   record.trace_id = trace_id.empty() ? record.id : id_of_text(trace_id);
   record.parent_id = parent.empty() ? record.id : id_of_text(parent);
   record.metadata_begin = static_cast<std::uint32_t>(arena.metadata.size());
-  entry_.clear();
   // The run's own; where it has none, the one in "extra".
-  const std::string_view metadata = values[f_metadata];
-  read_metadata(is_absent(metadata) ? metadata_of(values[f_extra]) : metadata, 1, arena, record);
+  if (is_absent(values[f_metadata])) metadata = extra == members.size() ? extra : metadata_in(members, extra);
+  if (metadata != members.size() && options_.metadata_entries > 0)
+    read_metadata(members, metadata, arena, record);
   record.metadata_end = static_cast<std::uint32_t>(arena.metadata.size());
   record.fingerprint = base::xxh3_64(record.json);
   return {};

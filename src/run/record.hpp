@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -74,20 +75,20 @@ class RecordReader {
  public:
   explicit RecordReader(RecordOptions options) : options_(options) {}
 
-  // `json` is a valid object of one line, `members` its members as JsonScanner found them. Returns an empty
-  // text and fills `record`, or returns why the object is not a run.
-  std::string read(std::string_view json, const std::vector<Member>& members, Arena& arena, Record& record);
+  // Members of a run into which its reader looks: see JsonScanner.
+  static constexpr std::array<std::string_view, 2> k_opened = {"metadata", "extra"};
+
+  // `json` is a valid object of one line, `members` what a JsonScanner of k_opened found in it. Returns an
+  // empty text and fills `record`, or returns why the object is not a run.
+  std::string read(std::string_view json, std::span<const Member> members, Arena& arena, Record& record);
 
  private:
-  void read_metadata(std::string_view object, std::size_t depth, Arena& arena, const Record& record);
-
-  std::string_view metadata_of(std::string_view extra);
+  void read_metadata(std::span<const Member> members, std::size_t object, Arena& arena, const Record& record);
 
   RecordOptions options_;
-  JsonScanner extra_scanner_;
-  std::array<JsonScanner, k_max_metadata_depth> metadata_scanners_;  // of each depth; they keep their memory
-  // "KEY.KEY=VALUE", up to the object or the value that is being read.
-  std::string entry_;
+  std::string entry_;  // "KEY.KEY=VALUE", up to the object or the value that is being read
+  std::array<std::size_t, k_max_metadata_depth + 1>
+      prefixes_{};  // of it, of each depth the length of "KEY.KEY."
 };
 
 }  // namespace runctl::run

@@ -1,7 +1,11 @@
 #include "run/json.hpp"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <simdjson.h>
+
+#include <array>
+#include <string_view>
 
 #include <nlohmann/json.hpp>
 
@@ -82,6 +86,34 @@ TEST_CASE("members are the object's own, with the spans they have in the text") 
   CHECK(members[2].value == "\"v\"");
   CHECK(scanner.scan("[{\"a\":1}]").verdict == Verdict::valid);
   CHECK(scanner.members().empty());
+}
+
+TEST_CASE("the members of what is opened follow it") {
+  constexpr std::array<std::string_view, 2> k_opened = {"in", "out"};
+  run::JsonScanner scanner(k_opened);
+  const auto told = [&scanner](const std::string& text) {
+    REQUIRE(scanner.scan(text).verdict == Verdict::valid);
+    std::string all;
+    for (const run::Member& member : scanner.members())
+      all += fmt::format("{}{}={} ", std::string(member.depth, '.'), member.key, member.value);
+    return all;
+  };
+  CHECK(told(R"({"in":{"a":{"b":1},"c": {} , "in":[{"d":2}]},"other":{"in":{"e":3}},"z":0})") ==
+        R"(.in={"a":{"b":1},"c": {} , "in":[{"d":2}]} ..a={"b":1} ...b=1 ..c={} ..in=[{"d":2}] )"
+        R"(.other={"in":{"e":3}} .z=0 )");
+  CHECK(told(R"({"in":[{"a":1}],"out":"x"})") == R"(.in=[{"a":1}] .out="x" )");
+  CHECK(told(R"({"\u0069n":{"a":1}})") == R"(.\u0069n={"a":1} ..a=1 )");
+  CHECK(told(R"([{"in":{"a":1}}])").empty());
+  CHECK(told(R"({"in":{},"out":{"a":[]}})") == R"(.in={} .out={"a":[]} ..a=[] )");
+}
+
+TEST_CASE("a newline between tokens is told") {
+  const auto on_one_line = [](const std::string& text) { return run::JsonScanner().scan(text).on_one_line; };
+  CHECK(on_one_line(R"({ "a\n" : [ 1 ,	2 ] })"));
+  for (const char* const text : {"{\n}", "[1\n]", "[\n1]", "[1,\n2]", "[1\n,2]", "{\n\"a\":1}", "{\"a\"\n:1}",
+                                 "{\"a\":\n1}", "{\"a\":1,\n\"b\":2}", "{\"a\":{}\n}"})
+    CHECK_FALSE(on_one_line(text));
+  CHECK(on_one_line("{}\n"));
 }
 
 TEST_CASE("different strings stay different when escapes are resolved") {

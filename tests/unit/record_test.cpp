@@ -18,7 +18,7 @@ struct Read {
 
 std::unique_ptr<Read> read(const std::string& json, run::IdPolicy policy = run::IdPolicy::derived) {
   auto result = std::make_unique<Read>();
-  run::JsonScanner scanner;
+  run::JsonScanner scanner(run::RecordReader::k_opened);
   const std::string& kept = result->arena.texts.emplace_back(json);
   REQUIRE(scanner.scan(kept).verdict == run::Verdict::valid);
   result->reason = run::RecordReader({policy}).read(kept, scanner.members(), result->arena, result->record);
@@ -107,6 +107,15 @@ TEST_CASE("scalar entries of the metadata can be searched") {
   CHECK(entries_of(R"({"metadata":{}})").empty());
   // Too long, too deep, too many.
   CHECK(entries_of(R"({"metadata":{"k":")" + std::string(254, 'x') + R"("}})").size() == 1);
+  std::string escapes;
+  for (int i = 0; i < 254; ++i) escapes += "\\n";
+  CHECK(entries_of(R"({"metadata":{"k":")" + escapes + R"("}})").size() == 1);
+  CHECK(entries_of(R"({"metadata":{"k":")" + escapes + R"(\n","next":1}})") == Entries{"next=1"});
+  CHECK(entries_of(R"({"metadata":{")" + std::string(2000, 'k') + R"(":{"a":1,"b":{"c":2}},"next":1}})") ==
+        Entries{"next=1"});
+  CHECK(entries_of(
+            R"({"extra":{"runtime":{"metadata":{"a":1}},"metadata":{"k":{"l":2}},"z":{"y":3}},"z":4})") ==
+        Entries{"k.l=2"});
   CHECK(entries_of(R"({"metadata":{"k":")" + std::string(255, 'x') + R"(","next":1}})") == Entries{"next=1"});
   std::string deep = "1";
   for (int i = 0; i < 8; ++i) deep = "{\"k\":" + deep + "}";
