@@ -21,6 +21,9 @@ namespace {
 // How long lines of a pipe are collected: parsing each by itself would cost more.
 constexpr std::chrono::milliseconds k_linger{100};
 
+// How many runs ahead the memory of what is known of them is asked for.
+constexpr std::size_t k_ahead = 8;
+
 // A run's identity and its bytes' fingerprint: two of equal value are duplicates.
 struct Print {
   std::uint64_t fingerprint = 0;  // first: it tells two apart without a call of memcmp
@@ -34,6 +37,10 @@ class Prints {
   [[nodiscard]] bool contains(const Print& print) const {
     if (print == k_free) return holds_free_;
     return !slots_.empty() && slots_[place_of(print)] == print;
+  }
+  // So that contains() need not wait for memory: most prints lie where nothing was looked at for long.
+  void prefetch(const Print& print) const {
+    if (!slots_.empty()) __builtin_prefetch(&slots_[print.fingerprint & (slots_.size() - 1)]);
   }
   void insert(const Print& print) {
     if (print == k_free) {
@@ -78,6 +85,10 @@ class InFlight {
     return open_.contains(print) ||
            std::any_of(shipped_.begin(), shipped_.end(),
                        [&print](const Prints& prints) { return prints.contains(print); });
+  }
+  void prefetch(const Print& print) const {
+    open_.prefetch(print);
+    for (const Prints& prints : shipped_) prints.prefetch(print);
   }
   // Of the batch that is being filled.
   void insert(const Print& print) { open_.insert(print); }
@@ -210,6 +221,7 @@ class Pipeline {
         if (options_.stop_at_first_reject) return false;
       }
       if (i == block.records.size()) break;
+      if (i + k_ahead < ids.size()) in_flight_.prefetch({fingerprints[i + k_ahead], ids[i + k_ahead]});
       ++report_.read;
       const run::Record& record = block.records[i];
       if (known[i] != 0 && is_in_store(known[i])) continue;

@@ -1,6 +1,7 @@
 #include "run/table.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "base/hash.hpp"
 
@@ -29,8 +30,17 @@ void TextTable::grow() {
 std::uint32_t TextTable::number_of(std::string_view text, std::uint32_t guess) {
   if (text.empty()) return 0;
   if (guess != 0 && this->text(guess) == text) return guess;
-  if (2 * (size() + 1) > slots_.size()) grow();
+  return number_of_prepared(text, prepare(text));
+}
+
+std::uint32_t TextTable::prepare(std::string_view text) const {
   const auto hash = static_cast<std::uint32_t>(base::xxh3_64(text));
+  if (!slots_.empty()) __builtin_prefetch(&slots_[hash & (slots_.size() - 1)]);
+  return hash;
+}
+
+std::uint32_t TextTable::number_of_prepared(std::string_view text, std::uint32_t hash) {
+  if (2 * (size() + 1) > slots_.size()) grow();
   Slot& slot = slot_of(text, hash);
   if (slot.number == 0) {
     bytes_ += text;
@@ -61,13 +71,31 @@ void Table::append(const Record& record, const Arena& arena) {
     tags.push_back(texts.number_of(arena.tags[i].substr(0, k_max_text)));
   }
   tag_ends.push_back(static_cast<std::uint32_t>(tags.size()));
-  const std::size_t entries_end = metadata.size();
-  std::size_t before = metadata_ends.size() < 2 ? 0 : metadata_ends[metadata_ends.size() - 2];
-  for (std::uint32_t i = record.metadata_begin; i < record.metadata_end; ++i, ++before) {
-    const std::uint32_t guess = before < entries_end ? metadata[before] : 0;
-    metadata.push_back(texts.number_of(arena.metadata[i], guess));
-  }
+  append_metadata(
+      std::span(arena.metadata).subspan(record.metadata_begin, record.metadata_end - record.metadata_begin));
   metadata_ends.push_back(static_cast<std::uint32_t>(metadata.size()));
+}
+
+void Table::append_metadata(std::span<const std::string_view> entries) {
+  // Most are as they were in the run before. Each of the others would wait for memory if they came one by
+  // one.
+  constexpr std::size_t k_at_once = 16;
+  const std::size_t end = metadata.size();
+  std::size_t before = metadata_ends.size() < 2 ? 0 : metadata_ends[metadata_ends.size() - 2];
+  for (; !entries.empty(); entries = entries.subspan(std::min(entries.size(), k_at_once))) {
+    const std::span<const std::string_view> some = entries.first(std::min(entries.size(), k_at_once));
+    const std::size_t begin = metadata.size();
+    std::array<std::uint32_t, k_at_once> hashes{};
+    for (std::size_t i = 0; i < some.size(); ++i, ++before) {
+      const std::uint32_t guess = before < end ? metadata[before] : 0;
+      const bool same = guess != 0 && texts.text(guess) == some[i];
+      metadata.push_back(same ? guess : 0);
+      if (!same) hashes[i] = texts.prepare(some[i]);
+    }
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      if (metadata[begin + i] == 0) metadata[begin + i] = texts.number_of_prepared(some[i], hashes[i]);
+    }
+  }
 }
 
 }  // namespace runctl::run

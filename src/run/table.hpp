@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,9 @@ class TextTable {
  public:
   // The number of `text`, which is added where it is new. `guess` is the number that it probably has.
   std::uint32_t number_of(std::string_view text, std::uint32_t guess = 0);
+  // The same of a text that is not empty in two steps, between which the memory that is looked at comes near.
+  std::uint32_t prepare(std::string_view text) const;
+  std::uint32_t number_of_prepared(std::string_view text, std::uint32_t hash);
 
   // Valid until a text is added.
   [[nodiscard]] std::string_view text(std::uint32_t number) const {
@@ -86,6 +90,9 @@ struct Table {
 
   [[nodiscard]] std::size_t size() const { return ids.size(); }
   void append(const Record& record, const Arena& arena);
+
+ private:
+  void append_metadata(std::span<const std::string_view> entries);
 };
 
 }  // namespace runctl::run
