@@ -122,7 +122,7 @@ class IngestCommand {
     // Each arena of glibc keeps what its threads have freed: a tenth of the memory of a long ingest.
     ::mallopt(M_ARENA_MAX, 2);
     // Each batch needs again what the one before has freed: giving it back meanwhile, and being given it page
-    // by page, was a twentieth of the time.
+    // by page, was a third of the page faults.
     ::mallopt(M_MMAP_THRESHOLD, 32 << 20);
     ::mallopt(M_TRIM_THRESHOLD, 64 << 20);
     std::vector<flow::Input> inputs = open_inputs();
