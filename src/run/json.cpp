@@ -232,7 +232,7 @@ Scan JsonScanner::scan(std::string_view text) {
     if (in_object_.size() == told_.size()) {
       told_.back() = members_.size();
       members_.push_back({{begin, static_cast<std::size_t>(key_end - begin)},
-                          {at, 0},
+                          {at, at},
                           state.escaped,
                           static_cast<std::uint32_t>(told_.size())});
     }

@@ -18,7 +18,7 @@ class TextTable {
   // The number of `text`, which is added where it is new. `guess` is the number that it probably has.
   std::uint32_t number_of(std::string_view text, std::uint32_t guess = 0);
   // The same of a text that is not empty in two steps, between which the memory that is looked at comes near.
-  std::uint32_t prepare(std::string_view text) const;
+  [[nodiscard]] std::uint32_t prepare(std::string_view text) const;
   std::uint32_t number_of_prepared(std::string_view text, std::uint32_t hash);
 
   // Valid until a text is added.
