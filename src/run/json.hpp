@@ -31,7 +31,7 @@ struct Scan {
   Verdict verdict = Verdict::invalid;
   std::size_t end = 0;      // offset into the text
   const char* reason = "";  // for a person, where not valid
-  bool on_one_line = true;  // whether no newline stands between the tokens; no other place may hold one
+  bool on_one_line = true;  // where valid: no newline stands between the tokens; no other place may hold one
 };
 
 class JsonScanner {
@@ -40,9 +40,10 @@ class JsonScanner {
   // too.
   explicit JsonScanner(std::span<const std::string_view> opened = {}) : opened_(opened) {}
 
-  // Reads the value that starts at text[0] (no white space before it). If it is an object, members()
-  // then holds its own members, in order; views into `text`. One that is opened and an object is followed by
-  // its members, and so on for each object among these. Text after the value is not looked at.
+  // Reads the value that starts at text[0] (no white space before it). If it is valid and an object,
+  // members() then holds its own members, in order; views into `text`. One that is opened and an object is
+  // followed by its members, and so on for each object that is the value of one of these; not for objects in
+  // arrays. Text after the value is not looked at.
   Scan scan(std::string_view text);
 
   [[nodiscard]] const std::vector<Member>& members() const { return members_; }
@@ -53,8 +54,10 @@ class JsonScanner {
 
   std::span<const std::string_view> opened_;
   std::vector<Member> members_;
-  std::vector<char> in_object_;    // of each container around what is read whether it is an object
-  std::vector<std::size_t> told_;  // of each that is told, all of them outer ones, the member that is read
+  std::vector<char> in_object_;  // of each container around what is read whether it is an object
+  // The objects whose members are told are the outermost ones, without a gap: of each the position in
+  // `members_` of the member that is read; npos between two.
+  std::vector<std::size_t> told_;
 };
 
 // The text a JSON string stands for: `body` is what lies between its quotes, already known to be valid. Lone

@@ -31,7 +31,7 @@ class LineCounter {
     return lines_;
   }
 
-  // No line ends between `begin` and `end`.
+  // To be told by who knows it: no line ends between `begin` and `end`.
   void pass(std::size_t begin, std::size_t end) {
     line_at(begin);
     counted_to_ = std::max(counted_to_, end);

@@ -92,6 +92,7 @@ struct Table {
   void append(const Record& record, const Arena& arena);
 
  private:
+  // None of the entries is empty.
   void append_metadata(std::span<const std::string_view> entries);
 };
 

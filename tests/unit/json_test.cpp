@@ -108,7 +108,11 @@ TEST_CASE("the members of what is opened follow it") {
 }
 
 TEST_CASE("a newline between tokens is told") {
-  const auto on_one_line = [](const std::string& text) { return run::JsonScanner().scan(text).on_one_line; };
+  const auto on_one_line = [](const std::string& text) {
+    const run::Scan scan = run::JsonScanner().scan(text);
+    REQUIRE(scan.verdict == Verdict::valid);
+    return scan.on_one_line;
+  };
   CHECK(on_one_line(R"({ "a\n" : [ 1 ,	2 ] })"));
   for (const char* const text : {"{\n}", "[1\n]", "[\n1]", "[1,\n2]", "[1\n,2]", "{\n\"a\":1}", "{\"a\"\n:1}",
                                  "{\"a\":\n1}", "{\"a\":1,\n\"b\":2}", "{\"a\":{}\n}"})

@@ -121,6 +121,9 @@ TEST_CASE("scalar entries of the metadata can be searched") {
   for (int i = 0; i < 8; ++i) deep = "{\"k\":" + deep + "}";
   CHECK(entries_of(R"({"metadata":)" + deep + "}").size() == 1);
   CHECK(entries_of(R"({"metadata":{"k":)" + deep + "}}").empty());
+  CHECK(entries_of(R"({"extra":{"metadata":)" + deep + "}}").size() == 1);
+  CHECK(entries_of(R"({"extra":{"metadata":{"k":)" + deep + "}}}").empty());
+  CHECK(entries_of(R"({"metadata":{"list":[1],"o":{"p":1}}})") == Entries{"o.p=1"});
   std::string many = "{";
   for (int i = 0; i < 40; ++i) many += (i == 0 ? "\"" : ",\"") + std::to_string(i) + "\":0";
   CHECK(entries_of(R"({"metadata":)" + many + "}}").size() == 32);
