@@ -70,7 +70,7 @@ Likeness compare_id(std::string_view value, const std::string& wanted) {
 std::optional<std::string_view> find_member(const std::vector<run::Member>& members, std::string_view name) {
   // Of equal keys the last counts, as in every JSON parser at hand.
   for (auto member = members.rbegin(); member != members.rend(); ++member) {
-    if (member->key_escaped ? run::unescape(member->key) == name : member->key == name) return member->value;
+    if (member->is(name)) return member->value;
   }
   return std::nullopt;
 }

@@ -205,11 +205,8 @@ struct JsonScanner::State {
 };
 
 bool JsonScanner::is_opened(const Member& member) const {
-  if (opened_.empty()) return false;
-  const auto holds = [this](std::string_view key) {
-    return std::find(opened_.begin(), opened_.end(), key) != opened_.end();
-  };
-  return member.key_escaped ? holds(unescape(member.key)) : holds(member.key);
+  return std::any_of(opened_.begin(), opened_.end(),
+                     [&member](std::string_view key) { return member.is(key); });
 }
 
 Scan JsonScanner::scan(std::string_view text) {

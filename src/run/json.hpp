@@ -19,6 +19,9 @@ struct Member {
   std::string_view value;  // without the white space around it
   bool key_escaped = false;
   std::uint32_t depth = 1;  // of the objects around it: 1 for those of the outermost
+
+  // Whether `name` is what the key stands for.
+  [[nodiscard]] bool is(std::string_view name) const;
 };
 
 enum class Verdict {

@@ -27,6 +27,8 @@ std::size_t find_escape(std::string_view body, std::size_t from) {
 
 }  // namespace
 
+bool Member::is(std::string_view name) const { return key_escaped ? unescape(key) == name : key == name; }
+
 std::string unescape(std::string_view body) {
   std::string text;
   text.reserve(body.size());

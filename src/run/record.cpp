@@ -129,8 +129,8 @@ std::string read_tags(std::string_view array, Arena& arena) {
 std::size_t metadata_in(std::span<const Member> members, std::size_t extra) {
   for (std::size_t i = extra + 1; i < members.size() && members[i].depth > members[extra].depth; ++i) {
     const Member& member = members[i];
-    if (member.depth != members[extra].depth + 1 || member.value.front() != '{') continue;
-    if (member.key_escaped ? unescape(member.key) == "metadata" : member.key == "metadata") return i;
+    const bool own = member.depth == members[extra].depth + 1;
+    if (own && member.value.front() == '{' && member.is("metadata")) return i;
   }
   return members.size();
 }
