@@ -28,11 +28,12 @@ void remove_leftovers(const Spool& spool) {
 }  // namespace
 
 std::size_t Delivery::deliver(const std::string& key, std::span<const std::string_view> parts,
-                              const base::Sha256Digest& digest, const run::Table& table) {
+                              const base::Sha256Digest& digest, const run::Table& table,
+                              const index::TableKeys& keys) {
   spacer_.wait_for(table);
   const store::PutResult put = store_.put(key, parts, digest);
   spacer_.note(table);
-  const auto added = index_.add({key, put.info.size, put.info.modified_ns}, table);
+  const auto added = index_.add({key, put.info.size, put.info.modified_ns}, table, keys);
   // A batch that was there before, from a killed ingest or one that goes on beside this, holds duplicates;
   // one that this ingest made and another program recorded first does not.
   return put.created ? added.value_or(table.size()) : 0;
@@ -69,7 +70,8 @@ bool Delivery::drain(const Spool& spool, const Delivered& delivered, const Broke
       continue;
     }
     const std::string_view part = content.bytes;
-    delivered(batch, deliver(batch.key, {&part, 1}, content.digest, content.table));
+    delivered(batch,
+              deliver(batch.key, {&part, 1}, content.digest, content.table, index::keys_of(content.table)));
     try {
       remove_spooled(batch);
     } catch (const Error& error) {
@@ -152,15 +154,16 @@ bool Committer::try_to_take(Shipment& shipment) {
 
 void Committer::take(Shipment& shipment) {
   if (shipment.batch.valid()) {
-    const batch::Batch batch = shipment.batch.get();
-    if (settle(batch) && events_.stored) events_.stored(shipment.ids);
+    const CompleteBatch complete = shipment.batch.get();
+    if (settle(complete) && events_.stored) events_.stored(shipment.ids);
   }
   if (shipment.place && events_.reached) events_.reached(*shipment.place);
   ++committed_;
 }
 
 // False where the batch waits in the spool.
-bool Committer::settle(const batch::Batch& batch) {
+bool Committer::settle(const CompleteBatch& complete) {
+  const batch::Batch& batch = complete.batch;
   if (!delivery_) {
     done_.stored += batch.table.size();
     ++done_.batches;
@@ -169,13 +172,14 @@ bool Committer::settle(const batch::Batch& batch) {
   }
   // One after the other: what waits is older.
   const bool turn = !waits_ || (Clock::now() >= retry_at_ && deliver_waiting());
-  return (turn && attempt(batch)) || !set_aside(batch);
+  return (turn && attempt(complete)) || !set_aside(complete);
 }
 
-bool Committer::attempt(const batch::Batch& batch) {
+bool Committer::attempt(const CompleteBatch& complete) {
+  const batch::Batch& batch = complete.batch;
   try {
     const std::vector<std::string_view> parts = batch.parts();
-    done_.stored += delivery_->deliver(batch.key, parts, batch.digest, batch.table);
+    done_.stored += delivery_->deliver(batch.key, parts, batch.digest, batch.table, complete.keys);
   } catch (const Error& error) {
     if (!keep_) throw;
     failed(error);
@@ -188,7 +192,8 @@ bool Committer::attempt(const batch::Batch& batch) {
 
 // Into the spool. While that has no room nothing more is taken, so that the pipe is held back; false where
 // the store took the batch in the meantime.
-bool Committer::set_aside(const batch::Batch& batch) {
+bool Committer::set_aside(const CompleteBatch& complete) {
+  const batch::Batch& batch = complete.batch;
   bool last = false;  // the store was asked once more since the end
   while (true) {
     const bool ending = is_ending();
@@ -212,7 +217,7 @@ bool Committer::set_aside(const batch::Batch& batch) {
     wait_for_retry();
     // What waits is older and goes first; but at the end this has no other place.
     const bool turn = deliver_waiting();
-    if ((turn || ending) && attempt(batch)) return false;
+    if ((turn || ending) && attempt(complete)) return false;
     last = ending;
   }
 }

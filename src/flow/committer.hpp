@@ -38,9 +38,10 @@ class Delivery {
   Delivery(store::ObjectStore& store, index::Index& index, base::Clock& clock)
       : store_(store), index_(index), spacer_(clock, store.time_step(), index) {}
 
-  // Returns how many runs are new.
+  // Returns how many runs are new. `keys` are those of the table.
   std::size_t deliver(const std::string& key, std::span<const std::string_view> parts,
-                      const base::Sha256Digest& digest, const run::Table& table);
+                      const base::Sha256Digest& digest, const run::Table& table,
+                      const index::TableKeys& keys);
 
   using Delivered = std::function<void(const SpooledBatch& batch, std::size_t added)>;
   using Broken = std::function<void(const SpooledBatch& batch, const base::Error& why)>;
@@ -60,9 +61,15 @@ class Delivery {
   VersionSpacer spacer_;
 };
 
+// A batch and what the index will find its runs by.
+struct CompleteBatch {
+  batch::Batch batch;
+  index::TableKeys keys;  // of none in a dry run
+};
+
 // A batch on its way to the store.
 struct Shipment {
-  std::future<batch::Batch> batch;  // none where only `place` is to be told
+  std::future<CompleteBatch> batch;  // none where only `place` is to be told
   std::vector<std::string> ids;
   std::optional<FilePlace> place;  // up to which all of the followed file is in this batch or in earlier ones
 };
@@ -110,9 +117,9 @@ class Committer {
   void work();
   bool try_to_take(Shipment& shipment);
   void take(Shipment& shipment);
-  bool settle(const batch::Batch& batch);
-  bool attempt(const batch::Batch& batch);
-  bool set_aside(const batch::Batch& batch);
+  bool settle(const CompleteBatch& complete);
+  bool attempt(const CompleteBatch& complete);
+  bool set_aside(const CompleteBatch& complete);
   bool deliver_waiting();
   void failed(const base::Error& error);
   void note_delivered_elsewhere();

@@ -288,8 +288,12 @@ class Pipeline {
     if (writer_.empty()) return true;
     auto pending = std::make_shared<batch::PendingBatch>(writer_.finish());
     // The committer has enough to do with what cannot be done at the same time for several batches.
-    std::future<batch::Batch> batch =
-        pool_.submit([pending] { return batch::complete(std::move(*pending)); });
+    std::future<CompleteBatch> batch = pool_.submit([pending, index = !options_.dry_run] {
+      // The keys first: the last frames are still in work.
+      index::TableKeys keys;
+      if (index) keys = index::keys_of(pending->table);
+      return CompleteBatch{batch::complete(std::move(*pending)), std::move(keys)};
+    });
     Shipment shipment{std::move(batch), std::move(shipment_ids_), place_};
     shipment_ids_.clear();
     return send(std::move(shipment));

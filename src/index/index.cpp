@@ -156,15 +156,6 @@ void Index::remove(const std::string& path) {
   }
 }
 
-std::vector<Posting> postings_of(const std::vector<run::Id>& ids) {
-  std::vector<Posting> postings;
-  postings.reserve(ids.size());
-  for (const run::Id& id : ids)
-    postings.push_back({id_key(id), 0, static_cast<std::uint32_t>(postings.size())});
-  sort_postings(postings);
-  return postings;
-}
-
 std::vector<Version> Index::Tables::versions(const run::Id& id) {
   std::vector<Version> found;
   ids.find(id_key(id), [&](std::uint32_t row) {

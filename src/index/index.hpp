@@ -12,6 +12,7 @@
 
 #include "base/file.hpp"
 #include "index/query.hpp"
+#include "index/table_keys.hpp"
 #include "run/table.hpp"
 
 namespace runctl::index {
@@ -68,8 +69,11 @@ class Index {
 
   // Records a batch in one transaction, after the store has confirmed it. Of runs that the index already has,
   // with the same id and bytes, the copy that the store took first counts. Returns how many runs are new;
-  // nothing where the index has the batch already.
-  std::optional<std::size_t> add(const BatchInfo& batch, const run::Table& table);
+  // nothing where the index has the batch already. `keys` are those of the table.
+  std::optional<std::size_t> add(const BatchInfo& batch, const run::Table& table, const TableKeys& keys);
+  std::optional<std::size_t> add(const BatchInfo& batch, const run::Table& table) {
+    return add(batch, table, keys_of(table));
+  }
 
   // Fills the next batch, or returns false: there are no more.
   using NextBatch = std::function<bool(BatchInfo& batch, run::Table& table)>;

@@ -1,6 +1,7 @@
 #include "index/postings.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "base/bytes.hpp"
 #include "base/error.hpp"
@@ -18,8 +19,6 @@ constexpr std::size_t k_entry_max = 40;
 constexpr std::size_t k_fan_in = 8;
 // More blocks, or entries of a segment, than any file has.
 constexpr std::int64_t k_too_many = std::int64_t{1} << 62;
-
-constexpr std::size_t k_max_varint = 10;  // bytes: 64 bits, seven in each
 
 // Returns where the next one goes.
 char* write_varint(char* out, std::uint64_t number) {
@@ -49,12 +48,11 @@ std::uint64_t moved(std::uint64_t from, std::uint64_t by) {
   return from + static_cast<std::uint64_t>(base::unzigzag(by));
 }
 
-void append_posting(PostingKind kind, std::string& out, const Posting& last, const Posting& posting) {
-  char bytes[3 * k_max_varint];
-  char* end = write_varint(bytes, posting.key - last.key);
-  if (kind == PostingKind::term) end = write_varint(end, distance(last.order, posting.order));
-  end = write_varint(end, distance(last.row, posting.row));
-  out.append(bytes, static_cast<std::size_t>(end - bytes));
+// At most k_entry_max bytes; returns where the next one goes.
+char* write_posting(PostingKind kind, char* out, const Posting& last, const Posting& posting) {
+  out = write_varint(out, posting.key - last.key);
+  if (kind == PostingKind::term) out = write_varint(out, distance(last.order, posting.order));
+  return write_varint(out, distance(last.row, posting.row));
 }
 
 Segment segment_of(const Statement& select) {
@@ -113,12 +111,14 @@ void throw_broken_block() {
 }
 
 std::string encode_block(PostingKind kind, const std::vector<Posting>& postings) {
-  std::string stored;
+  std::string stored(postings.size() * k_entry_max, '\0');
+  char* end = stored.data();
   Posting last;
   for (const Posting& posting : postings) {
-    append_posting(kind, stored, last, posting);
+    end = write_posting(kind, end, last, posting);
     last = posting;
   }
+  stored.resize(static_cast<std::size_t>(end - stored.data()));
   return stored;
 }
 
@@ -198,13 +198,13 @@ class Postings::Writer {
   }
 
   void add(const Posting& posting) {
-    if (stored_.size() + k_entry_max > k_block_bytes) flush();
-    if (stored_.empty()) {
+    if (end_ > stored_.data() + k_block_bytes - k_entry_max) flush();
+    if (end_ == stored_.data()) {
       first_ = posting;
       last_ = {};
       if (segment_.entries == 0) least_ = posting.key;
     }
-    append_posting(kind_, stored_, last_, posting);
+    end_ = write_posting(kind_, end_, last_, posting);
     last_ = posting;
     ++segment_.entries;
     if (!bits_.empty()) add_to_filter(bits_, posting.key);
@@ -223,13 +223,14 @@ class Postings::Writer {
 
  private:
   void flush() {
-    if (stored_.empty()) return;
+    if (end_ == stored_.data()) return;
+    const std::string_view stored(stored_.data(), static_cast<std::size_t>(end_ - stored_.data()));
     const std::int64_t block = ++segment_.last_block;
-    insert_block_.bind(1, block).bind(2, flushed_).bind_blob(3, stored_).run();
+    insert_block_.bind(1, block).bind(2, flushed_).bind_blob(3, stored).run();
     insert_place_.bind(1, segment_.number).bind(2, as_ordered(first_.key)).bind(3, as_ordered(first_.order));
     insert_place_.bind(4, first_.row).bind(5, block).run();
     flushed_ = segment_.entries;
-    stored_.clear();
+    end_ = stored_.data();
   }
 
   Database& database_;
@@ -241,7 +242,8 @@ class Postings::Writer {
   std::uint64_t least_ = 0;
   Posting first_;  // of the block
   Posting last_;
-  std::string stored_;
+  std::array<char, k_block_bytes> stored_{};  // entries of the block, up to end_
+  char* end_ = stored_.data();
   std::string bits_;
 };
 
@@ -255,9 +257,15 @@ Postings::Postings(Database& database, PostingKind kind)
 
 void Postings::add(const std::vector<Posting>& sorted, std::uint32_t first_row, std::uint32_t last_row) {
   if (sorted.empty()) return;
+  const auto entries = [&sorted](const Take& take) { std::for_each(sorted.begin(), sorted.end(), take); };
+  add(entries, sorted.size(), first_row, last_row);
+}
+
+void Postings::add(const Entries& entries, std::uint64_t expected, std::uint32_t first_row,
+                   std::uint32_t last_row) {
   {
-    Writer writer(database_, kind_, 0, sorted.size());
-    for (const Posting& posting : sorted) writer.add(posting);
+    Writer writer(database_, kind_, 0, expected);
+    entries([&writer](const Posting& posting) { writer.add(posting); });
     writer.finish(first_row, last_row);
   }
   for (int level = 0;; ++level) {

@@ -81,8 +81,13 @@ class Postings {
  public:
   Postings(Database& database, PostingKind kind);
 
-  // Adds a segment of sorted entries for the rows from `first_row` to `last_row`, all of them behind those
-  // added before, and merges segments where there are many.
+  // Calls `take` with each entry of a segment, in ascending order.
+  using Take = std::function<void(const Posting&)>;
+  using Entries = std::function<void(const Take& take)>;
+  // Adds a segment of `entries`, of which there is at least one and `expected` at most, for the rows from
+  // `first_row` to `last_row`, all of them behind those added before; and merges segments where there are
+  // many.
+  void add(const Entries& entries, std::uint64_t expected, std::uint32_t first_row, std::uint32_t last_row);
   void add(const std::vector<Posting>& sorted, std::uint32_t first_row, std::uint32_t last_row);
 
   // Calls `visit` with each row that `key` stands for, in no order.

@@ -49,30 +49,12 @@ class TextRows {
   Statement insert_;
 };
 
-// The keys of the table's texts as terms of one kind.
-class TermKeys {
- public:
-  TermKeys(TermKind kind, const run::TextTable& texts)
-      : kind_(kind), texts_(texts), keys_(texts.size() + 1) {}
-  std::uint64_t of(std::uint32_t number) {
-    std::optional<std::uint64_t>& key = keys_[number];
-    if (!key) key = term_key(kind_, texts_.text(number));
-    return *key;
-  }
-
- private:
-  TermKind kind_;
-  const run::TextTable& texts_;
-  std::vector<std::optional<std::uint64_t>> keys_;
-};
-
 class Recorder {
  public:
-  Recorder(Index::Tables& tables, std::int64_t batch, const run::Table& table)
-      : tables_(tables), database_(tables.database), batch_(batch), table_(table) {}
+  Recorder(Index::Tables& tables, std::int64_t batch, const run::Table& table, const TableKeys& keys)
+      : tables_(tables), database_(tables.database), batch_(batch), table_(table), keys_(keys) {}
 
   std::size_t record() {
-    by_key_ = postings_of(table_.ids);
     find_present();
     number_rows();
     insert_runs();
@@ -89,7 +71,7 @@ class Recorder {
   // Sets `present_` to the rows of runs that are there already, and notes ids of which another version is.
   void find_present() {
     present_.assign(table_.size(), 0);
-    tables_.ids.find_many(by_key_, [this](std::uint32_t i, std::uint32_t row) {
+    tables_.ids.find_many(keys_.ids, [this](std::uint32_t i, std::uint32_t row) {
       std::uint64_t fingerprint = 0;
       if (!tables_.is_run(row, table_.ids[i], fingerprint)) return;
       if (fingerprint == table_.fingerprints[i])
@@ -97,9 +79,9 @@ class Recorder {
       else
         touched_.push_back(table_.ids[i]);
     });
-    for (auto begin = by_key_.begin(); begin != by_key_.end();) {
+    for (auto begin = keys_.ids.begin(); begin != keys_.ids.end();) {
       const auto end =
-          std::find_if(begin, by_key_.end(), [begin](const Posting& p) { return p.key != begin->key; });
+          std::find_if(begin, keys_.ids.end(), [begin](const Posting& p) { return p.key != begin->key; });
       if (end - begin > 1) find_repeated(begin, end);
       begin = end;
     }
@@ -108,7 +90,7 @@ class Recorder {
   }
 
   // Among runs of the table whose ids have one key.
-  void find_repeated(std::vector<Posting>::iterator begin, std::vector<Posting>::iterator end) {
+  void find_repeated(std::vector<Posting>::const_iterator begin, std::vector<Posting>::const_iterator end) {
     const auto identity = [this](const Posting& p) {
       return std::tie(table_.ids[p.row], table_.fingerprints[p.row]);
     };
@@ -219,8 +201,8 @@ class Recorder {
   // The new row of a run in this table; 0 where there is none.
   std::uint32_t row_of(const run::Id& id) {
     const std::uint64_t key = id_key(id);
-    auto posting = std::lower_bound(by_key_.begin(), by_key_.end(), Posting{key, 0, 0});
-    for (; posting != by_key_.end() && posting->key == key; ++posting) {
+    auto posting = std::lower_bound(keys_.ids.begin(), keys_.ids.end(), Posting{key, 0, 0});
+    for (; posting != keys_.ids.end() && posting->key == key; ++posting) {
       if (table_.ids[posting->row] == id && rows_[posting->row] != 0) return rows_[posting->row];
     }
     return 0;
@@ -257,44 +239,24 @@ class Recorder {
 
   void add_postings() {
     if (added_ == 0) return;
-    const auto last_row = static_cast<std::uint32_t>(first_row_) + static_cast<std::uint32_t>(added_) - 1;
-    std::vector<Posting> ids;
-    ids.reserve(added_);
-    for (const Posting& posting : by_key_) {
-      if (rows_[posting.row] != 0) ids.push_back({posting.key, 0, rows_[posting.row]});
-    }
-    tables_.ids.add(ids, static_cast<std::uint32_t>(first_row_), last_row);
-    tables_.terms.add(term_postings(), static_cast<std::uint32_t>(first_row_), last_row);
-  }
-
-  std::vector<Posting> term_postings() {
-    const std::uint64_t all = term_key(TermKind::all, "");
-    const std::uint64_t error = term_key(TermKind::error, "");
-    TermKeys names(TermKind::name, table_.texts);
-    TermKeys run_types(TermKind::run_type, table_.texts);
-    TermKeys tags(TermKind::tag, table_.texts);
-    TermKeys metadata(TermKind::metadata, table_.texts);
-    std::vector<Posting> postings;
-    postings.reserve(4 * added_ + table_.tags.size() + table_.metadata.size());
-    for (std::size_t i = 0; i < table_.size(); ++i) {
-      if (rows_[i] == 0) continue;
-      const std::uint64_t order = order_of(table_.starts[i]);
-      const auto add = [&](std::uint64_t key) { postings.push_back({key, order, rows_[i]}); };
-      add(all);
-      if (table_.traces[i] != table_.ids[i]) add(term_key(TermKind::trace, bytes_of(table_.traces[i])));
-      if (table_.names[i] != 0) add(names.of(table_.names[i]));
-      if (table_.run_types[i] != 0) add(run_types.of(table_.run_types[i]));
-      if (table_.errors[i] != 0) add(error);
-      for (std::uint32_t t = i == 0 ? 0 : table_.tag_ends[i - 1]; t < table_.tag_ends[i]; ++t)
-        add(tags.of(table_.tags[t]));
-      for (std::uint32_t m = i == 0 ? 0 : table_.metadata_ends[i - 1]; m < table_.metadata_ends[i]; ++m) {
-        add(metadata.of(table_.metadata[m]));
+    const auto first_row = static_cast<std::uint32_t>(first_row_);
+    const std::uint32_t last_row = first_row + static_cast<std::uint32_t>(added_) - 1;
+    const auto ids = [this](const Postings::Take& take) {
+      for (const Posting& posting : keys_.ids) {
+        if (rows_[posting.row] != 0) take({posting.key, 0, rows_[posting.row]});
       }
-    }
-    sort_postings(postings);
-    // A tag may stand twice in one run.
-    postings.erase(std::unique(postings.begin(), postings.end()), postings.end());
-    return postings;
+    };
+    // In the order of rows too, which are numbered as the table is.
+    const auto terms = [this](const Postings::Take& take) {
+      for (const TableKeys::Term& term : keys_.terms) {
+        for (std::uint32_t i = term.begin; i < term.end; ++i) {
+          const std::uint32_t run = keys_.positions[i];
+          if (rows_[run] != 0) take({term.key, order_of(table_.starts[run]), rows_[run]});
+        }
+      }
+    };
+    tables_.ids.add(ids, added_, first_row, last_row);
+    tables_.terms.add(terms, keys_.positions.size(), first_row, last_row);
   }
 
   void mark_old_versions(const run::Id& id) {
@@ -309,12 +271,12 @@ class Recorder {
   Database& database_;
   const std::int64_t batch_;
   const run::Table& table_;
+  const TableKeys& keys_;
   TextRows names_{database_, table_.texts, "SELECT name FROM name WHERE value = ?1",
                   "INSERT INTO name(value, runs) VALUES(?1, 0)"};
   TextRows texts_{database_, table_.texts, "SELECT text FROM text WHERE value = ?1",
                   "INSERT INTO text(value) VALUES(?1)"};
   std::unordered_map<std::string, std::int64_t> tag_lists_;
-  std::vector<Posting> by_key_;         // of the ids
   std::vector<std::uint32_t> present_;  // rows of runs that were there before; 0 or k_repeated
   std::vector<std::uint32_t> rows_;     // of new runs; 0 where a run is present
   std::vector<run::Id> touched_;        // ids with several versions
@@ -326,7 +288,7 @@ class Recorder {
 
 }  // namespace
 
-std::size_t Index::Tables::add_batch(const BatchInfo& batch, const run::Table& table) {
+std::size_t Index::Tables::add_batch(const BatchInfo& batch, const run::Table& table, const TableKeys& keys) {
   // Batches and segments are numbered on and on: past the greatest number the next would overflow.
   if (database.number("SELECT max(CAST(seq AS INTEGER)) FROM sqlite_sequence") >
       std::numeric_limits<std::int64_t>::max() / 2)
@@ -341,13 +303,14 @@ std::size_t Index::Tables::add_batch(const BatchInfo& batch, const run::Table& t
     insert_frame.bind(1, row).bind(2, as_signed(frame.raw_offset)).bind(3, frame.raw);
     insert_frame.bind(4, as_signed(frame.offset)).bind(5, frame.stored).run();
   }
-  return Recorder(*this, row, table).record();
+  return Recorder(*this, row, table, keys).record();
 }
 
-std::optional<std::size_t> Index::add(const BatchInfo& batch, const run::Table& table) {
+std::optional<std::size_t> Index::add(const BatchInfo& batch, const run::Table& table,
+                                      const TableKeys& keys) {
   Transaction transaction(tables_->database);
   if (has_batch(batch.key)) return std::nullopt;
-  const std::size_t added = tables_->add_batch(batch, table);
+  const std::size_t added = tables_->add_batch(batch, table, keys);
   transaction.commit();
   return added;
 }
@@ -364,7 +327,7 @@ void Index::rebuild(const NextBatch& next) {
   BatchInfo batch;
   run::Table table;
   while (next(batch, table)) {
-    tables.add_batch(batch, table);
+    tables.add_batch(batch, table, keys_of(table));
     table = {};
   }
   transaction.commit();

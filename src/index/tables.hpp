@@ -9,6 +9,7 @@
 #include "index/index.hpp"
 #include "index/postings.hpp"
 #include "index/sqlite.hpp"
+#include "index/table_keys.hpp"
 #include "index/terms.hpp"
 
 namespace runctl::index {
@@ -18,9 +19,6 @@ inline std::int64_t as_signed(std::uint64_t number) { return static_cast<std::in
 // The setting that tells whether a row still means the run that it meant: it changes when rows are numbered
 // anew.
 inline constexpr const char* k_generation = "generation";
-
-// The keys of ids, ascending; the row of each is the id's place in `ids`.
-std::vector<Posting> postings_of(const std::vector<run::Id>& ids);
 
 // A run as it was stored at one time.
 struct Version {
@@ -53,7 +51,7 @@ struct Index::Tables {
   bool is_run(std::uint32_t row, const run::Id& id, std::uint64_t& fingerprint);
 
   // Records a batch inside a transaction; returns how many runs are new.
-  std::size_t add_batch(const BatchInfo& batch, const run::Table& table);
+  std::size_t add_batch(const BatchInfo& batch, const run::Table& table, const TableKeys& keys);
 
   Statement select_identity = database.prepare("SELECT id, fingerprint FROM run WHERE run = ?1");
   Statement select_version = database.prepare(
