@@ -38,29 +38,29 @@ Numbers numbers_of(const Items& items) {
   return numbers_of(items, [](auto item) { return item; });
 }
 
-class FooterEncoder {
- public:
-  explicit FooterEncoder(const run::Table& table) : table_(table) {}
+void append_column(RunColumns& columns, Column column, const std::string& bytes) {
+  base::append_number(columns.bytes, static_cast<std::uint32_t>(column));
+  base::append_number(columns.bytes, static_cast<std::uint32_t>(bytes.size()));
+  columns.bytes += bytes;
+  ++columns.count;
+}
 
-  std::string encode() {
+class RunEncoder {
+ public:
+  explicit RunEncoder(const run::Table& table) : table_(table) {}
+
+  RunColumns encode() {
     add_identity();
     add_texts();
     add_times();
     add_tags_and_fields();
     add_metadata();
-    add(Column::frame_stored,
-        numbers_of(table_.frames, [](const run::Frame& frame) { return frame.stored; }));
-    add(Column::frame_raw, numbers_of(table_.frames, [](const run::Frame& frame) { return frame.raw; }));
-    return frame_up();
+    columns_.foreign_ids = foreign_ids_.size();
+    return std::move(columns_);
   }
 
  private:
-  void add_bytes(Column column, const std::string& bytes) {
-    base::append_number(columns_, static_cast<std::uint32_t>(column));
-    base::append_number(columns_, static_cast<std::uint32_t>(bytes.size()));
-    columns_ += bytes;
-    ++column_count_;
-  }
+  void add_bytes(Column column, const std::string& bytes) { append_column(columns_, column, bytes); }
   void add(Column column, Numbers numbers) { add_bytes(column, encode_numbers(std::move(numbers))); }
 
   void add_ids(Column high, Column low, const std::vector<run::Id>& ids) {
@@ -167,31 +167,34 @@ class FooterEncoder {
         numbers_of(table_.fields, [](const run::FieldSpan& span) { return span.length; }));
   }
 
-  std::string frame_up() {
-    std::string content(k_footer_version);
-    for (const std::size_t count :
-         {table_.size(), table_.frames.size(), table_.texts.size(), foreign_ids_.size(), table_.tags.size(),
-          table_.fields.size(), column_count_}) {
-      base::append_number(content, static_cast<std::uint32_t>(count));
-    }
-    content += columns_;
-    base::append_number(content, base::xxh3_64(content));
-    std::string footer;
-    base::append_number(footer, k_footer_magic);
-    base::append_number(footer, static_cast<std::uint32_t>(content.size()));
-    return footer + content;
-  }
-
   const run::Table& table_;
   std::unordered_map<run::Id, std::size_t> positions_;  // of the batch's runs
   std::unordered_map<run::Id, std::size_t> foreign_;    // in foreign_ids_
   std::vector<run::Id> foreign_ids_;                    // that runs refer to and that are not in the batch
-  std::string columns_;
-  std::size_t column_count_ = 0;
+  RunColumns columns_;
 };
 
 }  // namespace
 
-std::string encode_footer(const run::Table& table) { return FooterEncoder(table).encode(); }
+RunColumns encode_runs(const run::Table& table) { return RunEncoder(table).encode(); }
+
+std::string encode_footer(const run::Table& table, RunColumns runs) {
+  const auto add = [&runs, &table](Column column, auto size_of) {
+    append_column(runs, column, encode_numbers(numbers_of(table.frames, size_of)));
+  };
+  add(Column::frame_stored, [](const run::Frame& frame) { return frame.stored; });
+  add(Column::frame_raw, [](const run::Frame& frame) { return frame.raw; });
+  std::string content(k_footer_version);
+  for (const std::size_t count : {table.size(), table.frames.size(), table.texts.size(), runs.foreign_ids,
+                                  table.tags.size(), table.fields.size(), runs.count}) {
+    base::append_number(content, static_cast<std::uint32_t>(count));
+  }
+  content += runs.bytes;
+  base::append_number(content, base::xxh3_64(content));
+  std::string footer;
+  base::append_number(footer, k_footer_magic);
+  base::append_number(footer, static_cast<std::uint32_t>(content.size()));
+  return footer + content;
+}
 
 }  // namespace runctl::batch

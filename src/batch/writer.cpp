@@ -52,7 +52,15 @@ std::vector<std::string_view> Batch::parts() const {
   return views;
 }
 
-Batch complete(PendingBatch pending) {
+base::Sha256 hash_frames(PendingBatch& pending) {
+  base::Sha256 hash;
+  for (PendingFrame& frame : pending.frames) hash.update(frame.stored());
+  return hash;
+}
+
+Batch complete(PendingBatch& pending, std::future<base::Sha256> frames) {
+  RunColumns runs = encode_runs(pending.table);
+  base::Sha256 hash = frames.get();
   Batch batch;
   batch.table = std::move(pending.table);
   for (PendingFrame& frame : pending.frames) {
@@ -61,13 +69,10 @@ Batch complete(PendingBatch pending) {
         {0, static_cast<std::uint32_t>(batch.frame_bytes.back().size()), 0, frame.raw()});
   }
   place_frames(batch.table.frames);
-  const std::string footer = encode_footer(batch.table);
+  const std::string footer = encode_footer(batch.table, std::move(runs));
   batch.trailer = footer + encode_seek_table(batch.table.frames, footer.size());
-  base::Sha256 hash;
-  for (const std::string_view part : batch.parts()) {
-    hash.update(part);
-    batch.size += part.size();
-  }
+  hash.update(batch.trailer);
+  for (const std::string_view part : batch.parts()) batch.size += part.size();
   batch.digest = hash.finish();
   batch.key = std::string(k_batch_prefix) + group_of(batch.table) + "/" +
               base::to_hex(base::as_bytes(batch.digest)) + std::string(k_batch_suffix);

@@ -53,8 +53,14 @@ struct PendingBatch {
   run::Table table;
 };
 
-// Waits for the frames and completes the batch.
-Batch complete(PendingBatch pending);
+// The hash of the frames, which it waits for: of the object's bytes those that come first.
+base::Sha256 hash_frames(PendingBatch& pending);
+
+// Completes the batch. `frames` is what hash_frames() gives, which may still be at it.
+Batch complete(PendingBatch& pending, std::future<base::Sha256> frames);
+inline Batch complete(PendingBatch pending) {
+  return complete(pending, std::async(std::launch::deferred, [&] { return hash_frames(pending); }));
+}
 
 // Takes runs in order. The object depends on the runs and the level alone, not on the time, the machine or
 // the number of threads. Not thread-safe.

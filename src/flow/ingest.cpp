@@ -287,12 +287,14 @@ class Pipeline {
     flush_at_.reset();
     if (writer_.empty()) return true;
     auto pending = std::make_shared<batch::PendingBatch>(writer_.finish());
-    // The committer has enough to do with what cannot be done at the same time for several batches.
-    std::future<CompleteBatch> batch = pool_.submit([pending, index = !options_.dry_run] {
-      // The keys first: the last frames are still in work.
+    // The committer has enough to do with what cannot be done at the same time for several batches; and where
+    // this is the last one, nobody else has anything to do.
+    auto hashed = std::make_shared<std::future<base::Sha256>>(
+        pool_.submit([pending] { return batch::hash_frames(*pending); }));
+    std::future<CompleteBatch> batch = pool_.submit([pending, hashed, index = !options_.dry_run] {
       index::TableKeys keys;
       if (index) keys = index::keys_of(pending->table);
-      return CompleteBatch{batch::complete(std::move(*pending)), std::move(keys)};
+      return CompleteBatch{batch::complete(*pending, std::move(*hashed)), std::move(keys)};
     });
     Shipment shipment{std::move(batch), std::move(shipment_ids_), place_};
     shipment_ids_.clear();
