@@ -231,6 +231,7 @@ Scan JsonScanner::scan(std::string_view text) {
       members_.push_back({{begin, static_cast<std::size_t>(key_end - begin)},
                           {at, at},
                           state.escaped,
+                          false,
                           static_cast<std::uint32_t>(told_.size())});
     }
     return at;
@@ -265,8 +266,9 @@ Scan JsonScanner::scan(std::string_view text) {
         return {Verdict::valid, static_cast<std::size_t>(at - state.begin), "", state.on_one_line};
       if (in_object_.size() == told_.size() && told_.back() != k_none) {
         // Directly behind a member's value, or behind the opening brace of an empty object.
-        std::string_view& value = members_[told_.back()].value;
-        value = {value.data(), static_cast<std::size_t>(at - value.data())};
+        Member& member = members_[told_.back()];
+        member.value = {member.value.data(), static_cast<std::size_t>(at - member.value.data())};
+        member.value_escaped = state.escaped;
         told_.back() = k_none;
       }
       at = state.skip_space(at);

@@ -137,13 +137,20 @@ std::size_t metadata_in(std::span<const Member> members, std::size_t extra) {
 
 }  // namespace
 
-std::string_view TextBlocks::add(std::string_view text) {
+std::string_view TextBlocks::add(std::initializer_list<std::string_view> parts) {
   constexpr std::size_t k_block = 64U << 10;
-  if (blocks_.empty() || blocks_.back().capacity() - blocks_.back().size() < text.size())
-    blocks_.emplace_back().reserve(std::max(text.size(), k_block));
-  std::string& block = blocks_.back();
-  block += text;
-  return std::string_view(block).substr(block.size() - text.size());
+  std::size_t size = 0;
+  for (const std::string_view part : parts) size += part.size();
+  if (blocks_.empty() || size_ - used_ < size) {
+    size_ = std::max(size, k_block);
+    used_ = 0;
+    blocks_.push_back(std::make_unique_for_overwrite<char[]>(size_));
+  }
+  char* const text = blocks_.back().get() + used_;
+  char* end = text;
+  for (const std::string_view part : parts) end = std::copy(part.begin(), part.end(), end);
+  used_ += size;
+  return {text, size};
 }
 
 // Entries of the object that is the value of members[object].
@@ -156,24 +163,29 @@ void RecordReader::read_metadata(std::span<const Member> members, std::size_t ob
     const std::size_t depth = members[i].depth - outside;
     if (depth > deepest) continue;
     deepest = k_max_metadata_depth;
-    const auto& [key, value, escaped, _] = members[i];
+    const auto& [key, value, key_escaped, value_escaped, _] = members[i];
     // An escape is at most six times as long as what it stands for.
     if (value.front() == '[' || value == "null" || key.size() > 6 * k_max_metadata_text) {
       deepest = depth;
       continue;
     }
     entry_.resize(prefixes_[depth - 1]);
-    append_unescaped(entry_, key);
     if (value.front() == '{') {
+      append_unescaped(entry_, key);
       entry_ += '.';
       prefixes_[depth] = entry_.size();
-    } else if (value.size() <= 6 * k_max_metadata_text) {
+      continue;
+    }
+    const bool is_string = value.front() == '"';
+    const std::string_view body = is_string ? body_of(value) : value;
+    if (!key_escaped && !(is_string && value_escaped)) {
+      if (entry_.size() + key.size() + 1 + body.size() <= k_max_metadata_text)
+        arena.metadata.push_back(arena.short_texts.add({entry_, key, "=", body}));
+    } else if (body.size() <= 6 * k_max_metadata_text) {
+      append_unescaped(entry_, key);
       entry_ += '=';
-      if (value.front() == '"')
-        append_unescaped(entry_, body_of(value), k_max_metadata_text);
-      else
-        entry_ += value;
-      if (entry_.size() <= k_max_metadata_text) arena.metadata.push_back(arena.short_texts.add(entry_));
+      append_unescaped(entry_, body, k_max_metadata_text);
+      if (entry_.size() <= k_max_metadata_text) arena.metadata.push_back(arena.short_texts.add({entry_}));
     }
   }
 }

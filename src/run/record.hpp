@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <initializer_list>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -38,10 +40,13 @@ struct Record {
 // Short texts end to end in blocks: what was added stays where it is.
 class TextBlocks {
  public:
-  std::string_view add(std::string_view text);
+  // The parts, joined.
+  std::string_view add(std::initializer_list<std::string_view> parts);
 
  private:
-  std::vector<std::string> blocks_;  // none of which grows beyond what it has reserved
+  std::vector<std::unique_ptr<char[]>> blocks_;
+  std::size_t used_ = 0;  // bytes of the last block,
+  std::size_t size_ = 0;  // which has so many
 };
 
 // Owns what records cannot borrow from the text they were read from.
@@ -86,7 +91,7 @@ class RecordReader {
   void read_metadata(std::span<const Member> members, std::size_t object, Arena& arena, const Record& record);
 
   RecordOptions options_;
-  std::string entry_;  // "KEY.KEY=VALUE", up to the object or the value that is being read
+  std::string entry_;  // "KEY.KEY.", up to the object that is being read, or a whole entry
   std::array<std::size_t, k_max_metadata_depth + 1>
       prefixes_{};  // of it, of each depth the length of "KEY.KEY."
 };
