@@ -251,9 +251,11 @@ Postings::Postings(Database& database, PostingKind kind)
     : database_(database),
       kind_(kind),
       blocks_(database, kind),
+      segments_(database.prepare(k_select_segments)),
       segments_of_key_(database.prepare(
           "SELECT segment, level, entries, first_block, last_block, first_row, last_row FROM segment "
-          "WHERE kind = ?1 AND least <= ?2 AND greatest >= ?2")) {}
+          "WHERE kind = ?1 AND least <= ?2 AND greatest >= ?2")),
+      filter_(database.prepare("SELECT filter FROM segment WHERE segment = ?1")) {}
 
 void Postings::add(const std::vector<Posting>& sorted, std::uint32_t first_row, std::uint32_t last_row) {
   if (sorted.empty()) return;
@@ -354,23 +356,23 @@ bool Postings::visit_in_block(std::uint64_t key, const Visit& visit) {
 }
 
 void Postings::load_filters() {
+  std::vector<Filter> segments;  // without bits
+  segments_.bind(1, static_cast<int>(kind_));
+  while (segments_.step()) {
+    segments.push_back({segment_of(segments_),
+                        static_cast<std::uint64_t>(segments_.number(7)) ^ (std::uint64_t{1} << 63),
+                        static_cast<std::uint64_t>(segments_.number(8)) ^ (std::uint64_t{1} << 63), ""});
+  }
   std::map<std::int64_t, Filter> current;
-  Statement select = database_.prepare(k_select_segments);
-  Statement select_bits = database_.prepare("SELECT filter FROM segment WHERE segment = ?1");
-  select.bind(1, static_cast<int>(kind_));
-  while (select.step()) {
-    const Segment segment = segment_of(select);
-    auto known = filters_.extract(segment.number);
-    if (!known.empty()) {
+  for (Filter& filter : segments) {
+    const std::int64_t number = filter.segment.number;
+    if (auto known = filters_.extract(number)) {
       current.insert(std::move(known));
       continue;
     }
-    Filter filter{segment, static_cast<std::uint64_t>(select.number(7)) ^ (std::uint64_t{1} << 63),
-                  static_cast<std::uint64_t>(select.number(8)) ^ (std::uint64_t{1} << 63), ""};
-    select_bits.bind(1, segment.number);
-    if (select_bits.step()) filter.bits = select_bits.bytes(0);
-    select_bits.reset();
-    current.emplace(segment.number, std::move(filter));
+    if (filter_.bind(1, number).step()) filter.bits = filter_.bytes(0);
+    filter_.reset();
+    current.emplace(number, std::move(filter));
   }
   filters_ = std::move(current);
 }

@@ -1,5 +1,7 @@
 #include "index/terms.hpp"
 
+#include <algorithm>
+#include <array>
 #include <string>
 
 #include "base/hash.hpp"
@@ -8,9 +10,12 @@
 namespace runctl::index {
 
 std::uint64_t term_key(TermKind kind, std::string_view text) {
-  std::string term(1, static_cast<char>(kind));
-  term += text;
-  return base::xxh3_64(term);
+  // Nearly all are short: see run::k_max_metadata_text.
+  std::array<char, 512> term;
+  if (text.size() >= term.size()) return base::xxh3_64(std::string(1, static_cast<char>(kind)).append(text));
+  term[0] = static_cast<char>(kind);
+  std::copy(text.begin(), text.end(), term.begin() + 1);
+  return base::xxh3_64({term.data(), text.size() + 1});
 }
 
 std::uint64_t id_key(const run::Id& id) {

@@ -5,7 +5,10 @@
 #include <set>
 
 #include "base/error.hpp"
+#include "base/hash.hpp"
 #include "index/index.hpp"
+#include "index/table_keys.hpp"
+#include "index/terms.hpp"
 #include "support.hpp"
 
 using namespace runctl;
@@ -167,6 +170,50 @@ std::vector<std::int64_t> rows_of(index::Index& index, const index::Query& query
 }
 
 }  // namespace
+
+TEST_CASE("the keys of a table are those of each of its runs, in order") {
+  tests::Random random(11);
+  for (const std::size_t count : {0, 1, 2, 700}) {
+    CAPTURE(count);
+    std::vector<ModelRun> runs;
+    for (std::size_t i = 0; i < count; ++i) runs.push_back(random_run(random, i));
+    std::set<index::Posting> ids;
+    std::set<index::Posting> terms;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const ModelRun& run = runs[i];
+      const run::Id id = run::id_of_text(run.id);
+      const run::Id trace = run::id_of_text(run.trace);
+      ids.insert({index::id_key(id), 0, i});
+      const auto add = [&](index::TermKind kind, std::string_view text) {
+        terms.insert({index::term_key(kind, text), index::order_of(run.start), i});
+      };
+      add(index::TermKind::all, "");
+      if (trace != id) add(index::TermKind::trace, index::bytes_of(trace));
+      if (!run.name.empty()) add(index::TermKind::name, run.name);
+      if (!run.run_type.empty()) add(index::TermKind::run_type, run.run_type);
+      if (run.error) add(index::TermKind::error, "");
+      for (const std::string& tag : run.tags) add(index::TermKind::tag, tag);
+      for (const std::string& entry : run.metadata) add(index::TermKind::metadata, entry);
+    }
+    const index::TableKeys keys = index::keys_of(table_of(runs));
+    CHECK(keys.ids == std::vector<index::Posting>(ids.begin(), ids.end()));
+    std::vector<index::Posting> found;
+    for (const index::TableKeys::Term& term : keys.terms) {
+      for (std::uint32_t i = term.begin; i < term.end; ++i)
+        found.push_back(
+            {term.key, index::order_of(runs.at(keys.positions.at(i)).start), keys.positions.at(i)});
+    }
+    CHECK(found == std::vector<index::Posting>(terms.begin(), terms.end()));
+  }
+}
+
+TEST_CASE("the key of a long term is that of its kind and its text") {
+  for (const std::size_t size : {0, 1, 510, 511, 512, 70'000}) {
+    CAPTURE(size);
+    const std::string text(size, 'x');
+    CHECK(index::term_key(index::TermKind::name, text) == base::xxh3_64("n" + text));
+  }
+}
 
 TEST_CASE("every search finds what a look at every run finds") {
   const tests::TemporaryDirectory directory;
