@@ -199,7 +199,7 @@ class WarmCommand {
   }
 
   void not_found(const std::string& id) {
-    note(id + ": not found");
+    note(id_line(id) + ": not found");
     ++not_found_;
   }
 

@@ -183,11 +183,11 @@ class GetCommand {
     };
     events.not_found = [this](std::string_view id) {
       // Where the store could not be asked, nobody can say so.
-      if (sync_status_ == 0) note(fmt::format("{}: not found", id));
+      if (sync_status_ == 0) note(fmt::format("{}: not found", id_line(id)));
       all_found_ = false;
     };
     events.field_not_found = [this](std::string_view id, std::string_view field) {
-      note(fmt::format("{}: the run has no field \"{}\"", id, field));
+      note(fmt::format("{}: the run has no field \"{}\"", id_line(id), field));
       all_found_ = false;
       ++answers_;
     };

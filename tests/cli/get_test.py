@@ -96,6 +96,12 @@ class Order(harness.CliTest):
     def test_quiet_names_missing_ids_too(self):
         self.assert_message(self.runctl("-q", "get", "nothing", status=NOT_FOUND), "nothing")
 
+    def test_id_that_cannot_be_seen(self):
+        """Such ids are named as ingest and search print them."""
+        self.ingest_bytes(make_run(1))
+        result = self.runctl("get", "", " a", status=NOT_FOUND)
+        self.assertEqual(result.err, b'runctl: "": not found\nrunctl: " a": not found\n')
+
     def test_empty_store(self):
         self.store = self.dir / "never used"
         result = self.runctl("get", "a", status=NOT_FOUND)
