@@ -173,7 +173,7 @@ std::vector<std::int64_t> rows_of(index::Index& index, const index::Query& query
 
 TEST_CASE("the keys of a table are those of each of its runs, in order") {
   tests::Random random(11);
-  for (const std::size_t count : {0, 1, 2, 700}) {
+  for (const std::size_t count : {0U, 1U, 2U, 700U}) {
     CAPTURE(count);
     std::vector<ModelRun> runs;
     for (std::size_t i = 0; i < count; ++i) runs.push_back(random_run(random, i));
@@ -208,7 +208,7 @@ TEST_CASE("the keys of a table are those of each of its runs, in order") {
 }
 
 TEST_CASE("the key of a long term is that of its kind and its text") {
-  for (const std::size_t size : {0, 1, 510, 511, 512, 70'000}) {
+  for (const std::size_t size : {0U, 1U, 510U, 511U, 512U, 70'000U}) {
     CAPTURE(size);
     const std::string text(size, 'x');
     CHECK(index::term_key(index::TermKind::name, text) == base::xxh3_64("n" + text));
