@@ -289,13 +289,13 @@ class Pipeline {
     auto pending = std::make_shared<batch::PendingBatch>(writer_.finish());
     // The committer has enough to do with what cannot be done at the same time for several batches; and where
     // this is the last one, nobody else has anything to do.
-    auto hashed = std::make_shared<std::future<base::Sha256>>(
-        pool_.submit([pending] { return batch::hash_frames(*pending); }));
-    std::future<CompleteBatch> batch = pool_.submit([pending, hashed, index = !options_.dry_run] {
-      index::TableKeys keys;
-      if (index) keys = index::keys_of(pending->table);
-      return CompleteBatch{batch::complete(*pending, std::move(*hashed)), std::move(keys)};
-    });
+    std::future<base::Sha256> hashed = pool_.submit([pending] { return batch::hash_frames(*pending); });
+    std::future<CompleteBatch> batch =
+        pool_.submit([pending, hashed = std::move(hashed), records = !options_.dry_run]() mutable {
+          index::TableKeys keys;
+          if (records) keys = index::keys_of(pending->table);
+          return CompleteBatch{batch::complete(*pending, std::move(hashed)), std::move(keys)};
+        });
     Shipment shipment{std::move(batch), std::move(shipment_ids_), place_};
     shipment_ids_.clear();
     return send(std::move(shipment));
