@@ -1,6 +1,7 @@
 #include "batch/writer.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/bytes.hpp"
 #include "base/time.hpp"
@@ -32,6 +33,8 @@ constexpr std::size_t k_own_frame_field = 128U << 10;
 // The footer names where the first of a split run's fields lie, and all that have frames of their own.
 constexpr std::size_t k_listed_fields = 256;
 constexpr std::size_t k_listed_key = 1024;
+// A text longer than this is not kept in memory for the sake of a frame.
+constexpr std::size_t k_kept_text = 4U << 20;
 
 }  // namespace
 
@@ -58,9 +61,9 @@ base::Sha256 hash_frames(PendingBatch& pending) {
   return hash;
 }
 
-Batch complete(PendingBatch& pending, std::future<base::Sha256> frames) {
+Batch complete(PendingBatch& pending, std::future<base::Sha256> frames_hash) {
   RunColumns runs = encode_runs(pending.table);
-  base::Sha256 hash = frames.get();
+  base::Sha256 hash = frames_hash.get();
   Batch batch;
   batch.table = std::move(pending.table);
   for (PendingFrame& frame : pending.frames) {
@@ -77,6 +80,42 @@ Batch complete(PendingBatch& pending, std::future<base::Sha256> frames) {
   batch.key = std::string(k_batch_prefix) + group_of(batch.table) + "/" +
               base::to_hex(base::as_bytes(batch.digest)) + std::string(k_batch_suffix);
   return batch;
+}
+
+void FrameContent::add(std::string_view bytes, const Text& text) {
+  const std::less_equal<const char*> up_to;
+  if (text == nullptr || text->size() > k_kept_text || !up_to(text->data(), bytes.data()) ||
+      !up_to(bytes.data() + bytes.size(), text->data() + text->size())) {
+    copy(bytes);
+  } else if (text_ == text && left_.data() + left_.size() == bytes.data()) {
+    left_ = {left_.data(), left_.size() + bytes.size()};
+  } else {
+    copy({});
+    left_ = bytes;
+    text_ = text;
+  }
+}
+
+void FrameContent::add_newline() {
+  const char* const end = left_.data() + left_.size();
+  if (text_ != nullptr && end != text_->data() + text_->size() && *end == '\n')
+    left_ = {left_.data(), left_.size() + 1};
+  else
+    copy("\n");
+}
+
+std::string_view FrameContent::joined() {
+  if (copied_.empty()) return left_;
+  copy({});
+  return copied_;
+}
+
+// Behind what was left in its text, which is no longer needed then.
+void FrameContent::copy(std::string_view bytes) {
+  if (copied_.empty()) copied_.reserve(reserved_);
+  copied_.append(left_).append(bytes);
+  left_ = {};
+  text_.reset();
 }
 
 Writer::Writer(std::uint64_t batch_bytes, Compress compress)
@@ -102,7 +141,7 @@ bool Writer::at_limit() const {
          table.fields.size() + k_room > k_max_items;
 }
 
-void Writer::add(const run::Record& record, const run::Arena& arena) {
+void Writer::add(const run::Record& record, const run::Arena& arena, const FrameContent::Text& text) {
   run::Table& table = pending_.table;
   if (!empty()) {
     const std::int64_t last = table.starts.back();
@@ -111,16 +150,16 @@ void Writer::add(const run::Record& record, const run::Arena& arena) {
   table.append(record, arena);
   raw_bytes_ += record.json.size() + 1;
   if (record.json.size() + 1 > k_frame_raw_max) {
-    add_split(record.json);
+    add_split(record.json, text);
     return;
   }
-  if (!frame_.empty() && frame_.size() + record.json.size() + 1 > frame_target_) flush_frame();
-  frame_ += record.json;
-  frame_ += '\n';
+  if (frame_.size() > 0 && frame_.size() + record.json.size() + 1 > frame_target_) flush_frame();
+  frame_.add(record.json, text);
+  frame_.add_newline();
 }
 
 // A run bigger than a frame is cut around its large fields, and every piece to the size of a frame.
-void Writer::add_split(std::string_view json) {
+void Writer::add_split(std::string_view json, const FrameContent::Text& text) {
   flush_frame();
   run::JsonScanner scanner;
   scanner.scan(json);
@@ -150,19 +189,18 @@ void Writer::add_split(std::string_view json) {
   for (const std::size_t cut : cuts) {
     while (begin < cut) {
       const std::size_t length = std::min<std::size_t>(cut - begin, k_frame_raw_max);
-      frame_.assign(json.substr(begin, length));
+      frame_.add(json.substr(begin, length), text);
       begin += length;
-      if (begin == json.size()) frame_ += '\n';
+      if (begin == json.size()) frame_.add_newline();
       flush_frame();
     }
   }
 }
 
 void Writer::flush_frame() {
-  if (frame_.empty()) return;
+  if (frame_.size() == 0) return;
   const auto raw = static_cast<std::uint32_t>(frame_.size());
-  pending_.frames.emplace_back(compress_(std::move(frame_)), raw);
-  frame_.clear();
+  pending_.frames.emplace_back(compress_(std::exchange(frame_, {})), raw);
   frame_target_ = next_frame_target();
   frame_.reserve(frame_target_);
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <future>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,18 +57,44 @@ struct PendingBatch {
 // The hash of the frames, which it waits for: of the object's bytes those that come first.
 base::Sha256 hash_frames(PendingBatch& pending);
 
-// Completes the batch. `frames` is what hash_frames() gives, which may still be at it.
-Batch complete(PendingBatch& pending, std::future<base::Sha256> frames);
+// Completes the batch and empties `pending`. `frames_hash` is what hash_frames() gives, which may still be at
+// it in another thread: then `pending` must stand until both have ended, also where this throws, and in a
+// pool hash_frames() must have been submitted first.
+Batch complete(PendingBatch& pending, std::future<base::Sha256> frames_hash);
 inline Batch complete(PendingBatch pending) {
   return complete(pending, std::async(std::launch::deferred, [&] { return hash_frames(pending); }));
 }
+
+// What a frame is made of. Lines that follow each other in the text they were read from are left there; what
+// comes from elsewhere is copied before them.
+class FrameContent {
+ public:
+  using Text = std::shared_ptr<const std::string>;
+
+  // `bytes` lie in `text`, or anywhere until this returns.
+  void add(std::string_view bytes, const Text& text);
+  void add_newline();
+  void reserve(std::size_t size) { reserved_ = size; }
+
+  [[nodiscard]] std::size_t size() const { return copied_.size() + left_.size(); }
+  // The whole content in one piece, which stands as long as this does. The text is kept until then.
+  [[nodiscard]] std::string_view joined();
+
+ private:
+  void copy(std::string_view bytes);
+
+  std::string copied_;
+  std::string_view left_;  // of text_, behind what was copied
+  Text text_;
+  std::size_t reserved_ = 0;
+};
 
 // Takes runs in order. The object depends on the runs and the level alone, not on the time, the machine or
 // the number of threads. Not thread-safe.
 class Writer {
  public:
   // Gives a frame's content to be compressed.
-  using Compress = std::function<std::future<std::string>(std::string raw)>;
+  using Compress = std::function<std::future<std::string>(FrameContent content)>;
 
   // A batch is full when it holds `batch_bytes` of raw NDJSON.
   Writer(std::uint64_t batch_bytes, Compress compress);
@@ -76,7 +103,8 @@ class Writer {
   // the run starts on another day.
   [[nodiscard]] bool must_finish_before(const run::Record& record) const;
 
-  void add(const run::Record& record, const run::Arena& arena);
+  // `text` is what the record was read from; it must not change while anyone else holds it.
+  void add(const run::Record& record, const run::Arena& arena, const FrameContent::Text& text);
 
   [[nodiscard]] bool empty() const { return pending_.table.size() == 0; }
 
@@ -85,14 +113,14 @@ class Writer {
 
  private:
   [[nodiscard]] bool at_limit() const;
-  void add_split(std::string_view json);
+  void add_split(std::string_view json, const FrameContent::Text& text);
   void flush_frame();
   std::uint64_t next_frame_target();
 
   const std::uint64_t batch_bytes_;
   const Compress compress_;
   PendingBatch pending_;
-  std::string frame_;
+  FrameContent frame_;
   std::uint64_t frame_target_;
   std::uint64_t raw_bytes_ = 0;
   bool in_time_order_ = true;

@@ -20,8 +20,9 @@
 namespace runctl::flow {
 
 struct ParsedBlock {
-  // Not moved: views of records may point into a short text inside the string itself.
-  std::unique_ptr<run::Block> block;
+  // Not moved: views of records may point into a short text inside the string itself. Who shares it has the
+  // text for as long; what was found in it is read anew where the block was full.
+  std::shared_ptr<run::Block> block;
   std::size_t input = 0;           // position among the inputs
   std::uint64_t first_line = 1;    // of the block in its input
   bool input_ends = false;         // nothing of this input follows

@@ -117,9 +117,10 @@ class Pipeline {
         index_(open_index()),
         pool_(options.jobs),
         writer_(options.batch_bytes,
-                [this, level = options.level](std::string raw) {
-                  auto shared = std::make_shared<std::string>(std::move(raw));
-                  return pool_.submit([shared, level] { return batch::compress_frame(*shared, level); });
+                [this, level = options.level](batch::FrameContent content) {
+                  return pool_.submit([content = std::move(content), level]() mutable {
+                    return batch::compress_frame(content.joined(), level);
+                  });
                 }),
         keeps_(streams && options.spool != nullptr && !options.dry_run),
         committer_(store, open_index, options, events, keeps_, [this] { cancel_input(); }) {}
@@ -204,6 +205,7 @@ class Pipeline {
   // False where the ingest ends here.
   bool take(const ParsedBlock& parsed) {
     const run::Block& block = *parsed.block;
+    const batch::FrameContent::Text text(parsed.block, &block.text);
     // A dry run records nothing, so nothing may be forgotten.
     if (!options_.dry_run) in_flight_.forget(committer_.committed());
     std::vector<run::Id> ids;
@@ -226,7 +228,7 @@ class Pipeline {
       const run::Record& record = block.records[i];
       if (known[i] != 0 && is_in_store(known[i])) continue;
       if (in_flight_.contains({record.fingerprint, record.id})) continue;
-      if (!store(record, block.arena)) return false;
+      if (!store(record, block.arena, text)) return false;
     }
     return true;
   }
@@ -265,9 +267,9 @@ class Pipeline {
     }
   }
 
-  bool store(const run::Record& record, const run::Arena& arena) {
+  bool store(const run::Record& record, const run::Arena& arena, const batch::FrameContent::Text& text) {
     if (writer_.must_finish_before(record) && !ship()) return false;
-    writer_.add(record, arena);
+    writer_.add(record, arena, text);
     if (streams_ && !flush_at_ && options_.flush_interval.count() > 0)
       flush_at_ = Clock::now() + options_.flush_interval;
     in_flight_.insert({record.fingerprint, record.id});

@@ -16,23 +16,28 @@ using namespace runctl;
 
 namespace {
 
-std::future<std::string> compress_now(std::string raw) {
+std::future<std::string> compress_now(batch::FrameContent content) {
   std::promise<std::string> promise;
-  promise.set_value(batch::compress_frame(raw, batch::k_default_level));
+  promise.set_value(batch::compress_frame(content.joined(), batch::k_default_level));
   return promise.get_future();
 }
 
+enum class Lines { left, copied };  // where they were read from
+
 // The batches that `ndjson` becomes.
-std::vector<batch::Batch> batches_of(const std::string& ndjson, std::uint64_t batch_bytes = 32U << 20) {
-  run::Block block;
+std::vector<batch::Batch> batches_of(const std::string& ndjson, std::uint64_t batch_bytes = 32U << 20,
+                                     Lines lines = Lines::left) {
+  const auto shared = std::make_shared<run::Block>();
+  run::Block& block = *shared;
   block.text = ndjson;
   run::BlockReader({}, 1U << 30).read(block, {}, true);
   REQUIRE(block.rejects.empty());
+  const batch::FrameContent::Text text(shared, &block.text);
   batch::Writer writer(batch_bytes, compress_now);
   std::vector<batch::Batch> batches;
   for (const run::Record& record : block.records) {
     if (writer.must_finish_before(record)) batches.push_back(batch::complete(writer.finish()));
-    writer.add(record, block.arena);
+    writer.add(record, block.arena, lines == Lines::left ? text : nullptr);
   }
   batches.push_back(batch::complete(writer.finish()));
   return batches;
@@ -161,6 +166,53 @@ TEST_CASE("a batch of any size is indexed by at most two reads") {
 TEST_CASE("the same runs make the same object") {
   const std::string ndjson = sample_runs(2000);
   CHECK(object_of(batches_of(ndjson).front()) == object_of(batches_of(ndjson).front()));
+}
+
+TEST_CASE("a batch does not depend on where its runs lie, nor on what lies between them") {
+  const std::string ndjson = sample_runs(2000);
+  const std::string object = object_of(batches_of(ndjson).front());
+  CHECK(object == object_of(batches_of(ndjson, 32U << 20, Lines::copied).front()));
+  std::string apart;
+  std::string pretty;
+  for (std::size_t begin = 0, end = 0; begin < ndjson.size(); begin = end + 1) {
+    end = ndjson.find('\n', begin);
+    const std::string line = ndjson.substr(begin, end - begin);
+    apart += (begin % 3 == 0 ? "  " : "") + line + (begin % 2 == 0 ? "\r\n\n" : "\n");
+    pretty += line.substr(0, line.find(',') + 1) + "\n" + line.substr(line.find(',') + 1);
+  }
+  CHECK(object == object_of(batches_of(apart).front()));
+  CHECK(object == object_of(batches_of(ndjson.substr(0, ndjson.size() - 1)).front()));
+  const std::string reread = object_of(batches_of(pretty).front());
+  CHECK(reread == object_of(batches_of(pretty, 32U << 20, Lines::copied).front()));
+}
+
+TEST_CASE("a frame's content is what was added, left where it is as far as that goes") {
+  const auto text = std::make_shared<const std::string>("one\ntwo\n three\nfour");
+  const auto part = [&text](std::size_t at, std::size_t length) {
+    return std::string_view(*text).substr(at, length);
+  };
+  batch::FrameContent content;
+  content.add(part(0, 3), text);
+  content.add_newline();
+  content.add(part(4, 3), text);
+  content.add_newline();
+  CHECK(content.size() == 8);
+  CHECK(content.joined().data() == text->data());
+  content.add(part(9, 5), text);  // not next to it
+  content.add_newline();
+  content.add("elsewhere", text);
+  content.add_newline();
+  content.add(part(15, 4), text);
+  content.add_newline();  // the text has no more
+  CHECK(content.size() == 8 + 6 + 10 + 5);
+  CHECK(content.joined() == "one\ntwo\nthree\nelsewhere\nfour\n");
+  CHECK(text.use_count() == 1);
+
+  const auto long_text = std::make_shared<const std::string>((4U << 20) + 1, 'x');
+  batch::FrameContent copy;
+  copy.add(std::string_view(*long_text).substr(1, 5), long_text);
+  CHECK(copy.joined() == "xxxxx");
+  CHECK(long_text.use_count() == 1);
 }
 
 TEST_CASE("frames have the size that one read should have") {
