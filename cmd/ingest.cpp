@@ -133,7 +133,6 @@ class IngestCommand {
           std::make_unique<DataOutput>(options_.rejects, options_.follow ? DataOutput::Existing::extended
                                                                          : DataOutput::Existing::replaced);
     }
-    if (!options_.flow.dry_run) prepare(!size_);
     const auto started = std::chrono::steady_clock::now();
     ingest(std::move(inputs), interruption->token());
     interruption.reset();
@@ -160,13 +159,21 @@ class IngestCommand {
 
  private:
   void ingest(std::vector<flow::Input> inputs, std::stop_token stop) {
-    const Metrics::Phase phase(session_.metrics(), "ingest");
     flow::IngestOptions options = options_.flow;
     options.stop = std::move(stop);
     if (spool_) options.spool = &*spool_;
-    const flow::OpenIndex open_index = [this]() -> std::optional<index::Index> {
-      if (options_.flow.dry_run) return session_.index_for_reading();
-      return index_ ? std::exchange(index_, std::nullopt) : session_.index_for_writing();
+    std::optional<Metrics::Phase> phase;
+    const flow::OpenIndex open_index = [this, &phase] {
+      std::optional<index::Index> index;
+      if (options_.flow.dry_run)
+        index = session_.index_for_reading();
+      else
+        index = session_.index_for_writing();
+      if (!phase) {
+        if (!options_.flow.dry_run) prepare(*index);
+        phase.emplace(session_.metrics(), "ingest");
+      }
+      return index;
     };
     try {
       report_ = flow::ingest(std::move(inputs), session_.store(), open_index, options, events());
@@ -183,11 +190,11 @@ class IngestCommand {
   }
 
   // Asks the store for what must be known before batches go there.
-  void prepare(bool streams) {
-    index_ = session_.index_for_writing();
+  void prepare(index::Index& index) {
+    const bool streams = !size_;
     try {
-      if (!options_.no_sync && first_sync_is_due(*index_)) first_sync();
-      session_.prepare_to_store(*index_);
+      if (!options_.no_sync && first_sync_is_due(index)) first_sync(index);
+      session_.prepare_to_store(index);
     } catch (const base::Error& error) {
       // What comes through a pipe may not come again: it is read, and waits in the spool if it cannot be
       // stored. Of what the store holds already a run may be stored again; it counts once.
@@ -196,12 +203,12 @@ class IngestCommand {
   }
 
   // A new index knows nothing of what the store holds already: without that, every run would be new to it.
-  void first_sync() {
+  void first_sync(index::Index& index) {
     try {
-      sync_index(session_, *index_, {});
+      sync_index(session_, index, {});
     } catch (const base::Error& error) {
       if (error.kind() != base::ErrorKind::not_found) throw;
-      index_->set_setting(k_first_sync, "done");  // the first ingest makes the store
+      index.set_setting(k_first_sync, "done");  // the first ingest makes the store
     }
   }
 
@@ -291,9 +298,6 @@ class IngestCommand {
   Session session_;
   std::optional<flow::Spool> spool_;
   std::optional<FollowState> follow_state_;
-  // From before the first question to the store until the ingest takes it: SQLite removes its log, with three
-  // writes to the disk, whenever the last connection closes, and makes it again.
-  std::optional<index::Index> index_;
   ProgressLine progress_;
   DataOutput ids_{""};
   std::unique_ptr<DataOutput> rejects_;

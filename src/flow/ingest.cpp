@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
-#include <mutex>
 #include <unordered_set>
 #include <utility>
 
@@ -108,14 +107,19 @@ class Pipeline {
  public:
   using Clock = BlockSource::Clock;
 
+  // Reading begins before the index is opened, which may have to be made, and the store asked, first.
   // `streams`: an input cannot be read again.
-  Pipeline(store::ObjectStore& store, const OpenIndex& open_index, const IngestOptions& options,
-           const IngestEvents& events, bool streams)
+  Pipeline(std::vector<Input> inputs, store::ObjectStore& store, const OpenIndex& open_index,
+           const IngestOptions& options, const IngestEvents& events, bool streams)
       : store_(store),
         options_(options),
         events_(events),
-        index_(open_index()),
         pool_(options.jobs),
+        source_(std::move(inputs),
+                {options.records, options.max_run_bytes, options.jobs > 0 ? options.jobs + 2 : 0,
+                 std::min(options.flush_interval, k_linger)},
+                pool_),
+        index_(open_index()),
         writer_(options.batch_bytes,
                 [this, level = options.level](batch::FrameContent content) {
                   return pool_.submit([content = std::move(content), level]() mutable {
@@ -123,14 +127,15 @@ class Pipeline {
                   });
                 }),
         keeps_(streams && options.spool != nullptr && !options.dry_run),
-        committer_(store, open_index, options, events, keeps_, [this] { cancel_input(); }) {}
+        committer_(store, open_index, options, events, keeps_, [this] { source_.cancel(); }) {}
 
-  IngestReport run(std::vector<Input> inputs) {
+  IngestReport run() {
     try {
       committer_.start();
-      read(std::move(inputs));
+      read();
       committer_.finish();
     } catch (...) {
+      source_.cancel();
       if (keeps_) ship_rest();
       committer_.stop();
       committer_.complete(report_);
@@ -143,29 +148,24 @@ class Pipeline {
   }
 
  private:
-  void read(std::vector<Input> inputs) {
-    const auto linger = std::min(options_.flush_interval, k_linger);
-    BlockSource source(
-        std::move(inputs),
-        {options_.records, options_.max_run_bytes, options_.jobs > 0 ? options_.jobs + 2 : 0, linger}, pool_);
-    const InputScope scope(*this, source);
+  void read() {
     const std::stop_callback on_stop(options_.stop, [this] {
-      cancel_input();
+      source_.cancel();
       committer_.end();
     });
     bool nothing_in_input = true;
     while (true) {
-      const ParsedBlock* const parsed = source.next(flush_at_);
+      const ParsedBlock* const parsed = source_.next(flush_at_);
       if (parsed == nullptr) {
-        if (source.ended() || !ship()) break;
+        if (source_.ended() || !ship()) break;
         continue;
       }
       streams_ = parsed->streams;
       const run::Block& block = *parsed->block;
       nothing_in_input = nothing_in_input && block.records.empty() && block.rejects.empty();
       const bool go_on = take(*parsed);
-      report_.bytes_in = source.text_bytes();
-      if (events_.progress) events_.progress({source.file_bytes(), source.text_bytes(), report_.read});
+      report_.bytes_in = source_.text_bytes();
+      if (events_.progress) events_.progress({source_.file_bytes(), source_.text_bytes(), report_.read});
       if (!go_on) break;
       reach(parsed->place);
       if (flush_at_ && Clock::now() >= *flush_at_ && !ship()) break;
@@ -173,33 +173,12 @@ class Pipeline {
       if (nothing_in_input && events_.empty_input) events_.empty_input(parsed->input);
       nothing_in_input = true;
     }
-    if (source.ended()) committer_.end();
-    report_.bytes_in = source.text_bytes();
+    if (source_.ended())
+      committer_.end();
+    else
+      source_.cancel();
+    report_.bytes_in = source_.text_bytes();
     ship();
-  }
-
-  // The time in which a failing committer may end the reading: a producer that is still writing must not keep
-  // the program from telling that the store is gone.
-  class InputScope {
-   public:
-    InputScope(Pipeline& pipeline, BlockSource& source) : pipeline_(pipeline) {
-      const std::lock_guard lock(pipeline_.source_mutex_);
-      pipeline_.source_ = &source;
-    }
-    ~InputScope() {
-      const std::lock_guard lock(pipeline_.source_mutex_);
-      pipeline_.source_ = nullptr;
-    }
-    InputScope(const InputScope&) = delete;
-    InputScope& operator=(const InputScope&) = delete;
-
-   private:
-    Pipeline& pipeline_;
-  };
-
-  void cancel_input() {
-    const std::lock_guard lock(source_mutex_);
-    if (source_ != nullptr) source_->cancel();
   }
 
   // False where the ingest ends here.
@@ -319,9 +298,10 @@ class Pipeline {
   store::ObjectStore& store_;
   const IngestOptions& options_;
   const IngestEvents& events_;
+  base::ThreadPool pool_;
+  BlockSource source_;
   std::optional<index::Index> index_;
   std::unordered_set<std::int64_t> in_store_;  // batches of the index that were found there
-  base::ThreadPool pool_;
   batch::Writer writer_;
   InFlight in_flight_;
   std::vector<std::string> shipment_ids_;
@@ -329,8 +309,6 @@ class Pipeline {
   bool streams_ = false;                       // the block that is taken comes from a pipe
   std::optional<Clock::time_point> flush_at_;  // when the batch that is being filled must go
   IngestReport report_;
-  std::mutex source_mutex_;
-  BlockSource* source_ = nullptr;
   const bool keeps_;  // what cannot be stored waits in the spool
   Committer committer_;
 };
@@ -341,7 +319,7 @@ IngestReport ingest(std::vector<Input> inputs, store::ObjectStore& store, const 
                     const IngestOptions& options, const IngestEvents& events) {
   const bool streams =
       std::any_of(inputs.begin(), inputs.end(), [](const Input& input) { return !input.size(); });
-  return Pipeline(store, open_index, options, events, streams).run(std::move(inputs));
+  return Pipeline(std::move(inputs), store, open_index, options, events, streams).run();
 }
 
 }  // namespace runctl::flow
