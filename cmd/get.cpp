@@ -186,13 +186,16 @@ class GetCommand {
       if (sync_status_ == 0) note(fmt::format("{}: not found", id_line(id)));
       all_found_ = false;
     };
-    events.field_not_found = [this](std::string_view id, std::string_view field) {
-      note(fmt::format("{}: the run has no field \"{}\"", id_line(id), field));
+    const auto of_run = [](std::optional<std::string_view> id, const std::string& what) {
+      note(id ? fmt::format("{}: {}", id_line(*id), what) : what);
+    };
+    events.field_not_found = [this, of_run](std::optional<std::string_view> id, std::string_view field) {
+      of_run(id, fmt::format("the run has no field \"{}\"", field));
       all_found_ = false;
       ++answers_;
     };
-    events.broken = [this](std::string_view id, const std::string& why) {
-      note(id.empty() ? why : fmt::format("{}: {}", id, why));
+    events.broken = [this, of_run](std::optional<std::string_view> id, const std::string& why) {
+      of_run(id, why);
       all_whole_ = false;
     };
     return events;

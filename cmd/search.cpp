@@ -211,7 +211,7 @@ class SearchCommand {
         out_.write("\n");
         ++returned_;
       };
-      events.broken = [this](std::string_view, const std::string& why) {
+      events.broken = [this](std::optional<std::string_view>, const std::string& why) {
         note(why);
         all_whole_ = false;
       };

@@ -43,8 +43,8 @@ FetchEvents BenchGetter::events() {
   events.not_found = [](std::string_view id) {
     throw Error(ErrorKind::corrupt, fmt::format("{}: was stored, and is not found", id));
   };
-  events.broken = [](std::string_view id, const std::string& why) {
-    throw Error(ErrorKind::corrupt, fmt::format("{}: {}", id, why));
+  events.broken = [](std::optional<std::string_view> id, const std::string& why) {
+    throw Error(ErrorKind::corrupt, fmt::format("{}: {}", id.value_or("a run"), why));
   };
   return events;
 }

@@ -101,7 +101,7 @@ void Fetcher::get_trace(const std::string& trace_id) {
 
 void Fetcher::get_located(const std::vector<index::Location>& locations) {
   std::vector<Wanted> wanted;
-  for (const index::Location& location : locations) wanted.push_back({"", {location}});
+  for (const index::Location& location : locations) wanted.push_back({std::nullopt, {location}});
   fetch(wanted);
 }
 
@@ -202,14 +202,14 @@ void Fetcher::fetch_alone(const Wanted& wanted) {
 }
 
 // Whether the run's own id is `id`, as far as the index knows where it stands.
-bool Fetcher::names_itself(const index::Location& location, const std::string& id) {
-  if (id.empty()) return true;
+bool Fetcher::names_itself(const index::Location& location, const std::optional<std::string>& id) {
+  if (!id) return true;
   const auto place = index_.field(location.run, "id");
   if (!place || place->length < 2) return false;
   std::string value;
   read_bytes(location.batch, location.raw_offset + place->offset, place->length,
              [&value](std::string_view piece) { value += piece; });
-  return compare_id(value, id) == Likeness::same;
+  return compare_id(value, *id) == Likeness::same;
 }
 
 void Fetcher::emit_or_report(const Wanted& wanted, std::string json) {
@@ -254,7 +254,7 @@ bool Fetcher::stream_fields(const index::Location& location) {
 
 void Fetcher::emit(const Wanted& wanted, std::string json) {
   if (wanted.versions.empty()) {
-    events_.not_found(wanted.id);
+    events_.not_found(*wanted.id);
     return;
   }
   // The index knows 16 bytes of each id: two ids may have one hash, and a hash may look like a UUID.
@@ -263,16 +263,16 @@ void Fetcher::emit(const Wanted& wanted, std::string json) {
     if (base::xxh3_64(json) != wanted.versions[version].fingerprint) {
       fail_corrupt(wanted.versions[version].batch, "the run there is not the one that was stored");
     }
-    if (wanted.id.empty()) break;
+    if (!wanted.id) break;
     run::JsonScanner scanner;
     scanner.scan(json);
     const auto id = find_member(scanner.members(), "id");
-    const Likeness likeness = id ? compare_id(*id, wanted.id) : Likeness::none;
+    const Likeness likeness = id ? compare_id(*id, *wanted.id) : Likeness::none;
     if (likeness == Likeness::same) break;
     if (likeness == Likeness::stand_in && !stand_in) stand_in = std::move(json);
     if (++version < wanted.versions.size()) continue;
     if (!stand_in) {
-      events_.not_found(wanted.id);
+      events_.not_found(*wanted.id);
       return;
     }
     json = std::move(*stand_in);
@@ -281,18 +281,21 @@ void Fetcher::emit(const Wanted& wanted, std::string json) {
   if (options_.fields.empty()) {
     events_.bytes(json, true);
   } else {
-    emit_fields(wanted.id, json);
+    emit_fields(wanted, json);
   }
 }
 
-void Fetcher::emit_fields(const std::string& id, std::string_view json) {
+void Fetcher::emit_fields(const Wanted& wanted, std::string_view json) {
   run::JsonScanner scanner;
   scanner.scan(json);
+  std::optional<std::string> name = wanted.id;
+  const auto id = name ? std::nullopt : find_member(scanner.members(), "id");
+  if (id && id->size() >= 2 && id->front() == '"') name = run::unescape(id->substr(1, id->size() - 2));
   for (const std::string& field : options_.fields) {
     if (const auto value = find_member(scanner.members(), field))
       events_.bytes(*value, true);
     else
-      events_.field_not_found(id, field);
+      events_.field_not_found(name, field);
   }
 }
 

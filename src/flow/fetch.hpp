@@ -26,9 +26,11 @@ struct FetchEvents {
   std::function<void(std::string_view bytes, bool last)> bytes;
   // What was asked for is not there.
   std::function<void(std::string_view id)> not_found;
-  std::function<void(std::string_view id, std::string_view field)> field_not_found;
-  // A run is in the index, but its bytes are lost or changed; `why` names the batch.
-  std::function<void(std::string_view id, const std::string& why)> broken;
+  // `id` as it was asked for, else as the run names itself, if it does.
+  std::function<void(std::optional<std::string_view> id, std::string_view field)> field_not_found;
+  // A run is in the index, but its bytes are lost or changed; `why` names the batch. `id` as it was asked
+  // for.
+  std::function<void(std::optional<std::string_view> id, const std::string& why)> broken;
 };
 
 // Gets runs out of one store by one index. Throws base::Error where store or index fail; one broken batch
@@ -47,7 +49,7 @@ class Fetcher {
  private:
   // One line of the answer: a version of a run, or word that there is none.
   struct Wanted {
-    std::string id;                         // as it was asked for; empty where any id will do
+    std::optional<std::string> id;          // as it was asked for; none where any id will do
     std::vector<index::Location> versions;  // the one to print first; empty where there is none
   };
 
@@ -55,12 +57,12 @@ class Fetcher {
   void fetch_together(const std::vector<Wanted>& wanted, std::size_t begin, std::size_t end);
   void fetch_alone(const Wanted& wanted);
   [[nodiscard]] bool is_alone(std::uint64_t length) const;
-  bool names_itself(const index::Location& location, const std::string& id);
+  bool names_itself(const index::Location& location, const std::optional<std::string>& id);
   bool stream_fields(const index::Location& location);
   void stream_run(const index::Location& location);
   void emit(const Wanted& wanted, std::string json);
   void emit_or_report(const Wanted& wanted, std::string json);
-  void emit_fields(const std::string& id, std::string_view json);
+  void emit_fields(const Wanted& wanted, std::string_view json);
   std::string assemble(const index::Location& location);
   using PieceSink = std::function<void(std::string_view piece)>;
   void read_bytes(std::int64_t batch, std::uint64_t raw_offset, std::uint64_t length, const PieceSink& sink);

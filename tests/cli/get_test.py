@@ -97,10 +97,19 @@ class Order(harness.CliTest):
         self.assert_message(self.runctl("-q", "get", "nothing", status=NOT_FOUND), "nothing")
 
     def test_id_that_cannot_be_seen(self):
-        """Such ids are named as ingest and search print them."""
+        """Such ids are named as `ingest --print-ids` prints them."""
         self.ingest_bytes(make_run(1))
         result = self.runctl("get", "", " a", status=NOT_FOUND)
         self.assertEqual(result.err, b'runctl: "": not found\nrunctl: " a": not found\n')
+
+    def test_field_that_runs_of_a_trace_lack(self):
+        """Each run is named as it names itself: it was not asked for by its id."""
+        self.ingest_bytes(b'{"id":"a","trace_id":"t"}\n{"id":" b","trace_id":"t","status":"done"}\n'
+                          b'{"id":"c\\n","trace_id":"t"}')
+        result = self.runctl("get", "--trace", "t", "--field", "status", status=NOT_FOUND)
+        self.assertEqual(result.out, b'"done"\n')
+        self.assertEqual(sorted(result.err.splitlines()), [
+            b'runctl: "c\\u000a": the run has no field "status"', b'runctl: a: the run has no field "status"'])
 
     def test_empty_store(self):
         self.store = self.dir / "never used"

@@ -37,10 +37,10 @@ class Answers {
       piece_.clear();
     };
     events.not_found = [this](std::string_view) { list.push_back({Answer::Kind::not_found, ""}); };
-    events.field_not_found = [this](std::string_view, std::string_view) {
+    events.field_not_found = [this](std::optional<std::string_view>, std::string_view) {
       list.push_back({Answer::Kind::not_found, ""});
     };
-    events.broken = [this](std::string_view, const std::string& why) {
+    events.broken = [this](std::optional<std::string_view>, const std::string& why) {
       list.push_back({Answer::Kind::broken, why});
     };
     return events;
