@@ -1,5 +1,5 @@
-// The last stage of an ingest: completes batches, stores them, records them, one after the other and in input
-// order, so that what is stored is always a prefix of the input.
+// The last stage of an ingest: takes complete batches, stores them, records them, one after the other and in
+// input order, so that what is stored is always a prefix of the input.
 #pragma once
 
 #include <atomic>

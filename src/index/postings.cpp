@@ -13,7 +13,8 @@ namespace {
 
 // A look-up decodes one block of each segment; four with their rows of the table fill a page of 8 KiB.
 constexpr std::size_t k_block_bytes = 2016;
-// One entry takes no more: four numbers of up to ten bytes.
+// One entry takes no more: it is three numbers of up to ten bytes. Blocks are cut where as much might not
+// fit, so that another figure would make other segments of the same runs.
 constexpr std::size_t k_entry_max = 40;
 // As many segments of a level become one of the next.
 constexpr std::size_t k_fan_in = 8;
@@ -196,6 +197,9 @@ class Postings::Writer {
     segment_.last_block = segment_.first_block - 1;
     if (kind == PostingKind::id) bits_ = make_filter(entries_expected);
   }
+  ~Writer() = default;
+  Writer(const Writer&) = delete;  // end_ points into stored_
+  Writer& operator=(const Writer&) = delete;
 
   void add(const Posting& posting) {
     if (end_ > stored_.data() + k_block_bytes - k_entry_max) flush();
@@ -251,11 +255,11 @@ Postings::Postings(Database& database, PostingKind kind)
     : database_(database),
       kind_(kind),
       blocks_(database, kind),
-      segments_(database.prepare(k_select_segments)),
+      select_segments_(database.prepare(k_select_segments)),
       segments_of_key_(database.prepare(
           "SELECT segment, level, entries, first_block, last_block, first_row, last_row FROM segment "
           "WHERE kind = ?1 AND least <= ?2 AND greatest >= ?2")),
-      filter_(database.prepare("SELECT filter FROM segment WHERE segment = ?1")) {}
+      select_filter_(database.prepare("SELECT filter FROM segment WHERE segment = ?1")) {}
 
 void Postings::add(const std::vector<Posting>& sorted, std::uint32_t first_row, std::uint32_t last_row) {
   if (sorted.empty()) return;
@@ -357,11 +361,12 @@ bool Postings::visit_in_block(std::uint64_t key, const Visit& visit) {
 
 void Postings::load_filters() {
   std::vector<Filter> segments;  // without bits
-  segments_.bind(1, static_cast<int>(kind_));
-  while (segments_.step()) {
-    segments.push_back({segment_of(segments_),
-                        static_cast<std::uint64_t>(segments_.number(7)) ^ (std::uint64_t{1} << 63),
-                        static_cast<std::uint64_t>(segments_.number(8)) ^ (std::uint64_t{1} << 63), ""});
+  select_segments_.bind(1, static_cast<int>(kind_));
+  while (select_segments_.step()) {
+    segments.push_back({segment_of(select_segments_),
+                        static_cast<std::uint64_t>(select_segments_.number(7)) ^ (std::uint64_t{1} << 63),
+                        static_cast<std::uint64_t>(select_segments_.number(8)) ^ (std::uint64_t{1} << 63),
+                        ""});
   }
   std::map<std::int64_t, Filter> current;
   for (Filter& filter : segments) {
@@ -370,8 +375,8 @@ void Postings::load_filters() {
       current.insert(std::move(known));
       continue;
     }
-    if (filter_.bind(1, number).step()) filter.bits = filter_.bytes(0);
-    filter_.reset();
+    if (select_filter_.bind(1, number).step()) filter.bits = select_filter_.bytes(0);
+    select_filter_.reset();
     current.emplace(number, std::move(filter));
   }
   filters_ = std::move(current);

@@ -117,9 +117,9 @@ class Postings {
   Database& database_;
   PostingKind kind_;
   BlockSource blocks_;
-  Statement segments_;  // of the kind
+  Statement select_segments_;  // of the kind
   Statement segments_of_key_;
-  Statement filter_;
+  Statement select_filter_;
   std::vector<Posting> block_;              // that was read last
   std::map<std::int64_t, Filter> filters_;  // by segment
 };

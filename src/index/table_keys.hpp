@@ -19,9 +19,10 @@ struct TableKeys {
     std::uint32_t end = 0;
   };
 
-  std::vector<Posting> ids;              // ascending; `row` is the run
-  std::vector<Term> terms;               // by key, which no two share
-  std::vector<std::uint32_t> positions;  // those of a term in the order of start times, then of the table
+  std::vector<Posting> ids;  // ascending; `row` is the run
+  std::vector<Term> terms;   // by key, which no two share
+  // Those of a term in the order of start times, then of the table. What lies between two terms is unused.
+  std::vector<std::uint32_t> positions;
 };
 
 TableKeys keys_of(const run::Table& table);

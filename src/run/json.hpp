@@ -18,7 +18,7 @@ struct Member {
   std::string_view key;    // between the quotes, escapes untouched
   std::string_view value;  // without the white space around it
   bool key_escaped = false;
-  bool value_escaped = false;  // of a string whether it has escapes
+  bool value_escaped = false;  // whether the value, if it is a string, has escapes; says nothing of others
   std::uint32_t depth = 1;     // of the objects around it: 1 for those of the outermost
 
   // Whether `name` is what the key stands for.

@@ -206,7 +206,8 @@ TEST_CASE("strings of many escapes end where other parsers say, and mean what th
     const std::string_view value = scanner.members().front().value;
     CHECK(value == "\"" + body + "\"");
     CHECK(run::unescape(value.substr(1, value.size() - 2)) == theirs["s"].get<std::string>());
-    // A key says whether it has escapes.
+    CHECK(scanner.members().front().value_escaped == (body.find('\\') != std::string::npos));
+    // A key says so too.
     scanner.scan("{\"" + body + "\":1}");
     CHECK(scanner.members().front().key_escaped == (body.find('\\') != std::string::npos));
   }
