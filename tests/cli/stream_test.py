@@ -5,7 +5,7 @@ import subprocess
 import time
 
 import harness
-from harness import USAGE, joined, make_run, make_runs, run_id
+from harness import CORRUPT, USAGE, joined, make_run, make_runs, run_id
 
 
 class Stream(harness.CliTest):
@@ -95,6 +95,13 @@ class Stream(harness.CliTest):
         path = self.write("runs.ndjson", joined(make_runs(5000).values()))
         self.ingest(path, "--flush-interval", "1ms")
         self.only_object()
+
+    def test_a_broken_index_does_not_wait_for_the_pipe(self):
+        """Reading begins before the index is opened: it must end where that fails, though the pipe stays open."""
+        child = self.start("--index", self.write("index", b"no database, but long enough to be taken for one" * 9))
+        self.assertEqual(child.wait(timeout=self.timeout), CORRUPT)
+        self.assertIn(b"index", child.stderr.read())
+        child.stdin.close()
 
     def test_what_is_no_time(self):
         for text in ("-1s", "soon", "1us", "2d", ""):
