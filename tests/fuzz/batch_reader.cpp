@@ -1,5 +1,5 @@
-// The batch reader over a hostile object: what it accepts must hold together, lie within the object, and be
-// written again as it was read.
+// The batch reader over a hostile object: what it accepts must hold together, lie within the object, be
+// written again as it was read, and be sorted for the index without a fault.
 #include <algorithm>
 
 #include "base/error.hpp"
@@ -11,6 +11,8 @@
 #include "batch/reader.hpp"
 #include "batch/writer.hpp"
 #include "fuzz/target.hpp"
+#include "index/table_keys.hpp"
+#include "index/terms.hpp"
 
 namespace {
 
@@ -78,6 +80,31 @@ void check_table(const run::Table& table, std::uint64_t object_size) {
   }
 }
 
+// The index relies on all of this, and what it records is numbered by what is here.
+void check_keys(const run::Table& table, const index::TableKeys& keys) {
+  const auto is_before = [](const index::Posting& a, const index::Posting& b) {
+    return std::tie(a.key, a.row) < std::tie(b.key, b.row);
+  };
+  require(keys.ids.size() == table.size(), "each run has an id");
+  require(std::is_sorted(keys.ids.begin(), keys.ids.end(), is_before), "ids ascend");
+  for (const index::Posting& id : keys.ids) require(id.row < table.size(), "an id is of a run");
+  const index::TableKeys::Term* last = nullptr;
+  for (const index::TableKeys::Term& term : keys.terms) {
+    require(last == nullptr || last->key < term.key, "terms ascend, and no two share a key");
+    require(term.begin < term.end && term.end <= keys.positions.size(), "a term has runs");
+    for (std::uint32_t i = term.begin; i < term.end; ++i) {
+      const std::uint32_t run = keys.positions[i];
+      require(run < table.size(), "a term is of runs");
+      if (i == term.begin) continue;
+      const std::uint32_t before = keys.positions[i - 1];
+      require(std::pair(index::order_of(table.starts[before]), before) <
+                  std::pair(index::order_of(table.starts[run]), run),
+              "the runs of a term ascend, each once");
+    }
+    last = &term;
+  }
+}
+
 bool same_table(const run::Table& a, const run::Table& b) {
   const auto same_field = [](const run::FieldSpan& x, const run::FieldSpan& y) {
     return x.run == y.run && x.name == y.name && x.offset == y.offset && x.length == y.length;
@@ -102,6 +129,7 @@ void read_object(const std::string& object, std::uint64_t claimed) {
   };
   const run::Table table = batch::read_table(claimed, read);
   check_table(table, object.size());
+  check_keys(table, index::keys_of(table));
   const std::string group = batch::group_of(table);
   require(group == batch::k_mixed_group || batch::is_day_group(group), "a batch has a group");
   const std::string footer = batch::encode_footer(table);

@@ -4,6 +4,7 @@
 
 #include "base/bytes.hpp"
 #include "base/error.hpp"
+#include "base/thread_pool.hpp"
 #include "batch/columns.hpp"
 #include "batch/format.hpp"
 #include "batch/frame.hpp"
@@ -213,6 +214,39 @@ TEST_CASE("a frame's content is what was added, left where it is as far as that 
   copy.add(std::string_view(*long_text).substr(1, 5), long_text);
   CHECK(copy.joined() == "xxxxx");
   CHECK(long_text.use_count() == 1);
+}
+
+TEST_CASE("a frame that cannot be compressed fails its batch, whoever waits for it") {
+  const auto block = std::make_shared<run::Block>();
+  block->text = sample_runs(1000);  // of one day
+  run::BlockReader({}, 1U << 30).read(*block, {}, true);
+  for (const std::size_t threads : {0U, 1U, 2U}) {
+    CAPTURE(threads);
+    base::ThreadPool pool(threads);
+    const auto batch_of = [&](std::size_t broken) {
+      std::size_t frames = 0;
+      batch::Writer writer(32U << 20, [&](batch::FrameContent content) {
+        return pool.submit([content = std::move(content), fails = frames++ == broken]() mutable {
+          if (fails) throw base::Error(base::ErrorKind::io, "no memory");
+          return batch::compress_frame(content.joined(), batch::k_default_level);
+        });
+      });
+      for (const run::Record& record : block->records)
+        writer.add(record, block->arena, {block, &block->text});
+      const auto pending = std::make_shared<batch::PendingBatch>(writer.finish());
+      std::future<base::Sha256> hashed = pool.submit([pending] { return batch::hash_frames(*pending); });
+      return pool
+          .submit([pending, hashed = std::move(hashed)]() mutable {
+            return batch::complete(*pending, std::move(hashed));
+          })
+          .get();
+    };
+    const std::size_t frames = batch_of(std::string::npos).table.frames.size();
+    REQUIRE(frames > 3);
+    CHECK(object_of(batch_of(std::string::npos)) == object_of(batches_of(block->text).front()));
+    for (const std::size_t broken : {frames - 1, frames - 2})
+      CHECK_THROWS_WITH_AS(batch_of(broken), "no memory", base::Error);
+  }
 }
 
 TEST_CASE("frames have the size that one read should have") {
