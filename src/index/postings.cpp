@@ -13,8 +13,7 @@ namespace {
 
 // A look-up decodes one block of each segment; four with their rows of the table fill a page of 8 KiB.
 constexpr std::size_t k_block_bytes = 2016;
-// One entry takes no more: it is three numbers of up to ten bytes. Blocks are cut where as much might not
-// fit, so that another figure would make other segments of the same runs.
+// One entry takes no more: it is three numbers of up to ten bytes. Another figure would cut blocks elsewhere.
 constexpr std::size_t k_entry_max = 40;
 // As many segments of a level become one of the next.
 constexpr std::size_t k_fan_in = 8;
