@@ -98,7 +98,7 @@ struct IngestEvents {
 };
 
 // Opens an index of its own for each thread that calls it; nothing where there is none and none is to be
-// made. Called once inputs are being read ahead, as far as some blocks.
+// made. Before the first call inputs begin to be read ahead, as far as some blocks.
 using OpenIndex = std::function<std::optional<index::Index>()>;
 
 // Returns when every record is stored and recorded, was before, is rejected or waits in the spool, or when it
