@@ -338,9 +338,10 @@ class Machines(S3Case):
     def test_both_ingest_the_same_at_the_same_time(self):
         runs = {run_id(n): make_run(n, outputs=noise(n, 1000)) for n in range(300)}
         self.misbehave(rule({"delay": 0.05}, "PUT", "ndjson"))
+        path = self.write("in.ndjson", joined(runs.values()))
         children = [subprocess.Popen(
-            [harness.binary(), "--store", self.store, "ingest", "-q", "--batch-bytes", "60000",
-             self.write("in.ndjson", joined(runs.values()))], stderr=subprocess.PIPE, cwd=self.dir,
+            [harness.binary(), "--store", self.store, "ingest", "-q", "--batch-bytes", "60000", path],
+            stderr=subprocess.PIPE, cwd=self.dir,
             env={**self.environment, "RUNCTL_INDEX": str(self.index_of(m)), "AWS_ENDPOINT_URL_S3": self.endpoint})
             for m in "abc"]
         for child in children:
