@@ -25,6 +25,13 @@ class Queue {
     return true;
   }
 
+  // For the only producer: the next push() will not wait. False where the queue was closed.
+  bool wait_for_room() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return closed_ || items_.size() < capacity_; });
+    return !closed_;
+  }
+
   // Absent once the queue is closed and empty.
   std::optional<Item> pop() { return pop_until({}); }
 

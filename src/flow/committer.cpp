@@ -27,13 +27,18 @@ void remove_leftovers(const Spool& spool) {
 
 }  // namespace
 
-std::size_t Delivery::deliver(const std::string& key, std::span<const std::string_view> parts,
-                              const base::Sha256Digest& digest, const run::Table& table,
-                              const index::TableKeys& keys) {
-  spacer_.wait_for(table);
-  const store::PutResult put = store_.put(key, parts, digest);
-  spacer_.note(table);
-  const auto added = index_.add({key, put.info.size, put.info.modified_ns}, table, keys);
+store::PutResult Delivery::put(const std::string& key, std::span<const std::string_view> parts,
+                               const base::Sha256Digest& digest, const run::Table& table,
+                               const index::TableKeys& keys) {
+  spacer_.wait_for(table, keys);
+  store::PutResult result = store_.put(key, parts, digest);
+  spacer_.note(keys);
+  return result;
+}
+
+std::size_t Delivery::record(const store::PutResult& put, const run::Table& table,
+                             const index::TableKeys& keys) {
+  const auto added = index_.add({put.info.key, put.info.size, put.info.modified_ns}, table, keys);
   // A batch that was there before, from a killed ingest or one that goes on beside this, holds duplicates;
   // one that this ingest made and another program recorded first does not.
   return put.created ? added.value_or(table.size()) : 0;
@@ -70,8 +75,9 @@ bool Delivery::drain(const Spool& spool, const Delivered& delivered, const Broke
       continue;
     }
     const std::string_view part = content.bytes;
-    delivered(batch,
-              deliver(batch.key, {&part, 1}, content.digest, content.table, index::keys_of(content.table)));
+    const index::TableKeys keys = index::keys_of(content.table);
+    const store::PutResult result = put(batch.key, {&part, 1}, content.digest, content.table, keys);
+    delivered(batch, record(result, content.table, keys));
     try {
       remove_spooled(batch);
     } catch (const Error& error) {
@@ -83,7 +89,11 @@ bool Delivery::drain(const Spool& spool, const Delivered& delivered, const Broke
 
 Committer::Committer(store::ObjectStore& store, const OpenIndex& open_index, const IngestOptions& options,
                      const IngestEvents& events, bool keep, std::function<void()> stop_reading)
-    : options_(options), events_(events), keep_(keep), stop_reading_(std::move(stop_reading)) {
+    : options_(options),
+      events_(events),
+      keep_(keep),
+      stop_reading_(std::move(stop_reading)),
+      uploads_(options.jobs > 0 ? 1 : 0) {
   if (!options.dry_run) {
     index_ = open_index();
     delivery_.emplace(store, *index_, options.clock);
@@ -92,7 +102,38 @@ Committer::Committer(store::ObjectStore& store, const OpenIndex& open_index, con
 
 void Committer::start() {
   if (delivery_ && options_.spool != nullptr) deliver_waiting();
-  if (options_.jobs > 0) thread_ = std::thread([this] { work(); });
+  if (options_.jobs == 0) return;
+  puts_ahead_ = delivery_ && !waits_ && delivery_->puts_beside_records();
+  thread_ = std::thread([this] { work(); });
+}
+
+bool Committer::ship(Shipment shipment) {
+  // Only then is it put, so that of two batches at most a kill leaves objects that the index does not know.
+  if (thread_.joinable() && !queue_.wait_for_room()) return false;
+  Arrival arrival{{}, std::move(shipment.ids), std::move(shipment.place)};
+  if (shipment.batch.valid()) arrival.batch = put(std::move(shipment.batch));
+  return thread_.joinable() ? queue_.push(std::move(arrival)) : !failure_ && try_to_take(arrival);
+}
+
+// After those that were given before, unless one of them could not be put or recorded.
+std::future<Committer::PutBatch> Committer::put(std::future<CompleteBatch> batch) {
+  return uploads_.submit([this, batch = std::move(batch)]() mutable {
+    try {
+      PutBatch put{batch.get(), {}, {}};
+      if (puts_ahead_) {
+        try {
+          store(put);
+        } catch (const Error&) {
+          puts_ahead_ = false;
+          put.failure = std::current_exception();
+        }
+      }
+      return put;
+    } catch (...) {
+      puts_ahead_ = false;
+      throw;
+    }
+  });
 }
 
 void Committer::end() {
@@ -125,9 +166,9 @@ void Committer::stop() {
 
 void Committer::work() {
   while (true) {
-    auto shipment = queue_.pop_until(waits_ ? std::optional(retry_at_) : std::nullopt);
-    if (shipment) {
-      if (!try_to_take(*shipment)) return;
+    auto arrival = queue_.pop_until(waits_ ? std::optional(retry_at_) : std::nullopt);
+    if (arrival) {
+      if (!try_to_take(*arrival)) return;
     } else if (queue_.ended()) {
       break;
     } else {
@@ -137,11 +178,12 @@ void Committer::work() {
   if (waits_ && Clock::now() >= retry_at_) deliver_waiting();
 }
 
-bool Committer::try_to_take(Shipment& shipment) {
+bool Committer::try_to_take(Arrival& arrival) {
   try {
-    take(shipment);
+    take(arrival);
     return true;
   } catch (...) {
+    puts_ahead_ = false;
     if (!failure_) failure_ = std::current_exception();
     stop_reading_();
     // What came through a pipe is nowhere else, so the next batch is tried too. A followed file is read again
@@ -152,18 +194,18 @@ bool Committer::try_to_take(Shipment& shipment) {
   }
 }
 
-void Committer::take(Shipment& shipment) {
-  if (shipment.batch.valid()) {
-    const CompleteBatch complete = shipment.batch.get();
-    if (settle(complete) && events_.stored) events_.stored(shipment.ids);
+void Committer::take(Arrival& arrival) {
+  if (arrival.batch.valid()) {
+    PutBatch batch = arrival.batch.get();
+    if (settle(batch) && events_.stored) events_.stored(arrival.ids);
   }
-  if (shipment.place && events_.reached) events_.reached(*shipment.place);
+  if (arrival.place && events_.reached) events_.reached(*arrival.place);
   ++committed_;
 }
 
 // False where the batch waits in the spool.
-bool Committer::settle(const CompleteBatch& complete) {
-  const batch::Batch& batch = complete.batch;
+bool Committer::settle(PutBatch& put) {
+  const batch::Batch& batch = put.complete.batch;
   if (!delivery_) {
     done_.stored += batch.table.size();
     ++done_.batches;
@@ -172,14 +214,15 @@ bool Committer::settle(const CompleteBatch& complete) {
   }
   // One after the other: what waits is older.
   const bool turn = !waits_ || (Clock::now() >= retry_at_ && deliver_waiting());
-  return (turn && attempt(complete)) || !set_aside(complete);
+  return (turn && attempt(put)) || !set_aside(put);
 }
 
-bool Committer::attempt(const CompleteBatch& complete) {
-  const batch::Batch& batch = complete.batch;
+bool Committer::attempt(PutBatch& put) {
+  const batch::Batch& batch = put.complete.batch;
   try {
-    const std::vector<std::string_view> parts = batch.parts();
-    done_.stored += delivery_->deliver(batch.key, parts, batch.digest, batch.table, complete.keys);
+    if (put.failure) std::rethrow_exception(std::exchange(put.failure, nullptr));
+    if (!put.result) store(put);
+    done_.stored += delivery_->record(*put.result, batch.table, put.complete.keys);
   } catch (const Error& error) {
     if (!keep_) throw;
     failed(error);
@@ -190,10 +233,16 @@ bool Committer::attempt(const CompleteBatch& complete) {
   return true;
 }
 
+void Committer::store(PutBatch& put) {
+  const batch::Batch& batch = put.complete.batch;
+  const std::vector<std::string_view> parts = batch.parts();
+  put.result = delivery_->put(batch.key, parts, batch.digest, batch.table, put.complete.keys);
+}
+
 // Into the spool. While that has no room nothing more is taken, so that the pipe is held back; false where
 // the store took the batch in the meantime.
-bool Committer::set_aside(const CompleteBatch& complete) {
-  const batch::Batch& batch = complete.batch;
+bool Committer::set_aside(PutBatch& put) {
+  const batch::Batch& batch = put.complete.batch;
   bool last = false;  // the store was asked once more since the end
   while (true) {
     const bool ending = is_ending();
@@ -217,7 +266,7 @@ bool Committer::set_aside(const CompleteBatch& complete) {
     wait_for_retry();
     // What waits is older and goes first; but at the end this has no other place.
     const bool turn = deliver_waiting();
-    if ((turn || ending) && attempt(complete)) return false;
+    if ((turn || ending) && attempt(put)) return false;
     last = ending;
   }
 }
@@ -250,6 +299,8 @@ bool Committer::deliver_waiting() {
 }
 
 void Committer::failed(const Error& error) {
+  // What comes now may have to wait, and must not be put before what is older.
+  if (puts_ahead_.exchange(false)) uploads_.submit([] {}).wait();
   waits_ = true;
   retry_at_ = Clock::now() + k_retry;
   done_.failure = error;

@@ -1,5 +1,5 @@
-// The last stage of an ingest: takes complete batches, stores them, records them, one after the other and in
-// input order, so that what is stored is always a prefix of the input.
+// The last stage of an ingest: takes complete batches, stores them, records them, both in input order, so
+// that what is stored is always a prefix of the input. A batch is stored while the one before it is recorded.
 #pragma once
 
 #include <atomic>
@@ -23,6 +23,7 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/queue.hpp"
+#include "base/thread_pool.hpp"
 #include "batch/writer.hpp"
 #include "flow/ingest.hpp"
 #include "flow/spool.hpp"
@@ -38,10 +39,14 @@ class Delivery {
   Delivery(store::ObjectStore& store, index::Index& index, base::Clock& clock)
       : store_(store), index_(index), spacer_(clock, store.time_step(), index) {}
 
-  // Returns how many runs are new. `keys` are those of the table.
-  std::size_t deliver(const std::string& key, std::span<const std::string_view> parts,
-                      const base::Sha256Digest& digest, const run::Table& table,
-                      const index::TableKeys& keys);
+  // Whether put() may be called while another thread calls record().
+  [[nodiscard]] bool puts_beside_records() const { return !spacer_.asks_index(); }
+  // `keys` are those of the table.
+  store::PutResult put(const std::string& key, std::span<const std::string_view> parts,
+                       const base::Sha256Digest& digest, const run::Table& table,
+                       const index::TableKeys& keys);
+  // What was put. Returns how many runs are new.
+  std::size_t record(const store::PutResult& put, const run::Table& table, const index::TableKeys& keys);
 
   using Delivered = std::function<void(const SpooledBatch& batch, std::size_t added)>;
   using Broken = std::function<void(const SpooledBatch& batch, const base::Error& why)>;
@@ -88,9 +93,7 @@ class Committer {
   void start();
 
   // False where the committer has failed; finish() then throws why.
-  bool ship(Shipment shipment) {
-    return thread_.joinable() ? queue_.push(std::move(shipment)) : !failure_ && try_to_take(shipment);
-  }
+  bool ship(Shipment shipment);
 
   // From any thread: no more is read. What was read is put in the spool now, even if that is full.
   void end();
@@ -112,14 +115,28 @@ class Committer {
  private:
   using Clock = std::chrono::steady_clock;
 
+  // What became of a batch while the one before it was recorded.
+  struct PutBatch {
+    CompleteBatch complete;
+    std::optional<store::PutResult> result;  // absent: it was not put
+    std::exception_ptr failure;              // why the store did not take it, if it was asked
+  };
+  struct Arrival {
+    std::future<PutBatch> batch;
+    std::vector<std::string> ids;
+    std::optional<FilePlace> place;
+  };
+
   [[nodiscard]] bool is_ending();
   void wait_for_retry();
+  std::future<PutBatch> put(std::future<CompleteBatch> batch);
   void work();
-  bool try_to_take(Shipment& shipment);
-  void take(Shipment& shipment);
-  bool settle(const CompleteBatch& complete);
-  bool attempt(const CompleteBatch& complete);
-  bool set_aside(const CompleteBatch& complete);
+  bool try_to_take(Arrival& arrival);
+  void take(Arrival& arrival);
+  bool settle(PutBatch& put);
+  bool attempt(PutBatch& put);
+  void store(PutBatch& put);
+  bool set_aside(PutBatch& put);
   bool deliver_waiting();
   void failed(const base::Error& error);
   void note_delivered_elsewhere();
@@ -148,7 +165,12 @@ class Committer {
   std::condition_variable ended_;
   bool ending_ = false;
 
-  base::Queue<Shipment> queue_{1};
+  // Puts batches in their order: it has one thread. Once something has failed, what comes later may have to
+  // wait, and is put by the committing thread in its turn.
+  std::atomic<bool> puts_ahead_{false};
+  base::ThreadPool uploads_;
+
+  base::Queue<Arrival> queue_{1};
   std::exception_ptr failure_;
   std::atomic<std::uint64_t> committed_{0};
   std::thread thread_;  // last: it uses all of the above; none where there are no jobs

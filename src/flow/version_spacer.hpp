@@ -3,11 +3,13 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <deque>
-#include <unordered_set>
+#include <vector>
 
 #include "base/clock.hpp"
 #include "index/index.hpp"
+#include "index/table_keys.hpp"
 #include "run/table.hpp"
 
 namespace runctl::flow {
@@ -17,15 +19,19 @@ class VersionSpacer {
   // `step` is the store's time_step(). The index may hold what another process has stored a moment ago.
   VersionSpacer(base::Clock& clock, std::chrono::milliseconds step, index::Index& index);
 
-  // Before a batch is put: waits until its versions are later than those put before.
-  void wait_for(const run::Table& table);
+  // Whether waiting may look into the index, which belongs to one thread.
+  [[nodiscard]] bool asks_index() const { return recent_in_index_; }
+
+  // Before a batch is put: waits until its versions are later than those put before. `keys` are those of the
+  // table.
+  void wait_for(const run::Table& table, const index::TableKeys& keys);
   // After a batch was put.
-  void note(const run::Table& table);
+  void note(const index::TableKeys& keys);
 
  private:
   struct Put {
     base::Clock::Time time;
-    std::unordered_set<run::Id> ids;
+    std::vector<std::uint64_t> ids;  // their keys, ascending
   };
 
   [[nodiscard]] bool spaces() const { return step_.count() > 0; }

@@ -48,11 +48,11 @@ class Crash(harness.CliTest):
         self.assertEqual(result.status, NOT_FOUND if report["orphans"] else DONE)
         recorded = json.loads(self.runctl("index", "status", "--json").out)["batches"]
         self.assertEqual(report["orphans"], len(self.objects()) - recorded, "a batch is not accounted for")
-        self.assertLessEqual(report["orphans"], 1, "batches are stored one after the other")
+        self.assertLessEqual(report["orphans"], 2, "one batch is stored while another is recorded")
         self.orphans += report["orphans"]
         if report["orphans"] and random.Random(self.orphans).random() < 0.5:
             repaired = json.loads(self.runctl("verify", "--repair", "--json").out)
-            self.assertEqual((repaired["adopted"], repaired["orphans"]), (1, 0))
+            self.assertEqual((repaired["adopted"], repaired["orphans"]), (report["orphans"], 0))
 
     def check_all(self) -> None:
         stored = [line for path in self.objects() for line in harness.split_lines(harness.unzstd(path))]
@@ -96,11 +96,11 @@ class EachStep(KilledDisk):
     def check_after(self, command) -> None:
         """What is not recorded is named, and adopted if that is asked for; the same command makes it whole."""
         orphans = self.check_accounts()
-        self.assertLessEqual(orphans, 1, "batches are stored one after the other")
+        self.assertLessEqual(orphans, 2, "one batch is stored while another is recorded")
         self.orphans += orphans
         if orphans and self.chosen_by_lot.random() < 0.5:
             repaired = json.loads(self.runctl("verify", "--repair", "--json").out)
-            self.assertEqual((repaired["adopted"], repaired["orphans"]), (1, 0))
+            self.assertEqual((repaired["adopted"], repaired["orphans"]), (orphans, 0))
             self.adopted += 1
         self.runctl(*command)
         self.check_all()
