@@ -90,7 +90,7 @@ void FrameContent::add(std::string_view bytes, const Text& text) {
   } else if (text_ == text && left_.data() + left_.size() == bytes.data()) {
     left_ = {left_.data(), left_.size() + bytes.size()};
   } else {
-    copy({});
+    if (!left_.empty()) copy({});
     left_ = bytes;
     text_ = text;
   }

@@ -77,7 +77,7 @@ class FrameContent {
   void reserve(std::size_t size) { reserved_ = size; }
 
   [[nodiscard]] std::size_t size() const { return copied_.size() + left_.size(); }
-  // The whole content in one piece, which stands as long as this does. The text is kept until then.
+  // The whole content in one piece, which stands as long as this does.
   [[nodiscard]] std::string_view joined();
 
  private:

@@ -29,7 +29,7 @@ struct FetchEvents {
   // `id` as it was asked for, else as the run names itself, if it does.
   std::function<void(std::optional<std::string_view> id, std::string_view field)> field_not_found;
   // A run is in the index, but its bytes are lost or changed; `why` names the batch. `id` as it was asked
-  // for.
+  // for; none where a trace or a search was.
   std::function<void(std::optional<std::string_view> id, const std::string& why)> broken;
 };
 

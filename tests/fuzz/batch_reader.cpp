@@ -88,6 +88,8 @@ void check_keys(const run::Table& table, const index::TableKeys& keys) {
   require(keys.ids.size() == table.size(), "each run has an id");
   require(std::is_sorted(keys.ids.begin(), keys.ids.end(), is_before), "ids ascend");
   for (const index::Posting& id : keys.ids) require(id.row < table.size(), "an id is of a run");
+  const std::uint64_t all = index::term_key(index::TermKind::all, "");
+  bool has_all = false;
   const index::TableKeys::Term* last = nullptr;
   for (const index::TableKeys::Term& term : keys.terms) {
     require(last == nullptr || last->key < term.key, "terms ascend, and no two share a key");
@@ -101,8 +103,10 @@ void check_keys(const run::Table& table, const index::TableKeys& keys) {
                   std::pair(index::order_of(table.starts[run]), run),
               "the runs of a term ascend, each once");
     }
+    has_all = has_all || (term.key == all && term.end - term.begin == table.size());
     last = &term;
   }
+  require(has_all || table.size() == 0, "every run is found without a condition");
 }
 
 bool same_table(const run::Table& a, const run::Table& b) {

@@ -175,16 +175,18 @@ TEST_CASE("a batch does not depend on where its runs lie, nor on what lies betwe
   CHECK(object == object_of(batches_of(ndjson, 32U << 20, Lines::copied).front()));
   std::string apart;
   std::string pretty;
+  std::string spaced;
   for (std::size_t begin = 0, end = 0; begin < ndjson.size(); begin = end + 1) {
     end = ndjson.find('\n', begin);
     const std::string line = ndjson.substr(begin, end - begin);
     apart += (begin % 3 == 0 ? "  " : "") + line + (begin % 2 == 0 ? "\r\n\n" : "\n");
-    pretty += line.substr(0, line.find(',') + 1) + "\n" + line.substr(line.find(',') + 1);
+    const std::size_t comma = line.find(',') + 1;
+    pretty += line.substr(0, comma) + "\n" + line.substr(comma) + "\n";
+    spaced += line.substr(0, comma) + " " + line.substr(comma) + "\n";
   }
   CHECK(object == object_of(batches_of(apart).front()));
   CHECK(object == object_of(batches_of(ndjson.substr(0, ndjson.size() - 1)).front()));
-  const std::string reread = object_of(batches_of(pretty).front());
-  CHECK(reread == object_of(batches_of(pretty, 32U << 20, Lines::copied).front()));
+  CHECK(object_of(batches_of(pretty).front()) == object_of(batches_of(spaced).front()));
 }
 
 TEST_CASE("a frame's content is what was added, left where it is as far as that goes") {
@@ -263,11 +265,12 @@ TEST_CASE("frames have the size that one read should have") {
 
 TEST_CASE("a large run is cut at its fields, and its fields are found") {
   tests::Random random(5);
-  const std::string inputs = "\"" + words(random, 3U << 20) + "\"";
+  const std::string inputs = "\"" + words(random, 2U << 20) + "\"";
   const std::string json = "{\"id\":\"big\",\"inputs\":" + inputs + ",\"metadata\":{\"k\":1},\"outputs\":\"" +
                            words(random, 1U << 20) + "\"}";
   const std::string ndjson = "{\"id\":\"before\"}\n" + json + "\n{\"id\":\"after\"}\n";
   const std::string object = object_of(batches_of(ndjson).front());
+  CHECK(object == object_of(batches_of(ndjson, 32U << 20, Lines::copied).front()));
   const run::Table table = read_table(object);
   CHECK(ndjson_of(object, table) == ndjson);
   REQUIRE(table.fields.size() == 4);
