@@ -162,15 +162,17 @@ class IngestCommand {
     flow::IngestOptions options = options_.flow;
     options.stop = std::move(stop);
     if (spool_) options.spool = &*spool_;
+    bool prepared = false;
     std::optional<Metrics::Phase> phase;
-    const flow::OpenIndex open_index = [this, &phase] {
+    const flow::OpenIndex open_index = [this, &prepared, &phase] {
       std::optional<index::Index> index;
       if (options_.flow.dry_run)
         index = session_.index_for_reading();
       else
         index = session_.index_for_writing();
-      if (!phase) {
+      if (!prepared) {
         if (!options_.flow.dry_run) prepare(*index);
+        prepared = true;
         phase.emplace(session_.metrics(), "ingest");
       }
       return index;
@@ -182,7 +184,7 @@ class IngestCommand {
       progress_.clear();
       if (report_.spooled_batches > 0) tell_spooled(report_, spool_->directory());
       if (report_.lost > 0) throw base::Error(error.kind(), told_lost(report_, error.what()));
-      if (error.kind() != base::ErrorKind::interrupted) throw;
+      if (error.kind() != base::ErrorKind::interrupted || !prepared) throw;
       throw base::Error(error.kind(),
                         "interrupted: the store did not answer in time; what was stored until then is "
                         "recorded; run the same command again to go on");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "base/error.hpp"
 
@@ -36,17 +37,20 @@ BlockSource::BlockSource(std::vector<Input> inputs, const Options& options, base
       pool_(pool),
       pieces_(options.blocks_ahead > 0 ? options.blocks_ahead : std::numeric_limits<std::size_t>::max()),
       reader_(options.records, options.max_run_bytes, k_found),
-      state_(input_start()) {
-  if (options.blocks_ahead > 0)
-    thread_ = std::thread([this] { read_inputs(); });
-  else
-    read_inputs();
-}
+      state_(input_start()) {}
 
 BlockSource::~BlockSource() {
   cancel();
   pieces_.close();
   if (thread_.joinable()) thread_.join();
+}
+
+void BlockSource::start() {
+  if (std::exchange(started_, true)) return;
+  if (options_.blocks_ahead > 0)
+    thread_ = std::thread([this] { read_inputs(); });
+  else
+    read_inputs();
 }
 
 void BlockSource::cancel() {
@@ -158,12 +162,13 @@ bool BlockSource::hand_over(Piece piece, std::string text, bool whole_lines) {
 }
 
 const ParsedBlock* BlockSource::next(std::optional<Clock::time_point> until) {
+  start();
   if (given_.block && given_.block->full) {
     reader_.read(*given_.block, state_, piece_.last);
     give();
     return &given_;
   }
-  given_ = {};  // frees its memory before the next is made
+  given_ = {};  // its memory is free before the next is waited for, unless somebody shares it
   while (auto piece = pieces_.pop_until(until)) {
     if (piece->error) std::rethrow_exception(piece->error);
     piece_ = std::move(*piece);

@@ -40,11 +40,14 @@ class BlockSource {
     std::chrono::milliseconds linger{0};
   };
 
-  // The inputs are read one after the other. `pool` must outlive the source.
+  // The inputs are read one after the other, from the first next() on. `pool` must outlive the source.
   BlockSource(std::vector<Input> inputs, const Options& options, base::ThreadPool& pool);
   ~BlockSource();
   BlockSource(const BlockSource&) = delete;
   BlockSource& operator=(const BlockSource&) = delete;
+
+  // Begins to read before that.
+  void start();
 
   using Clock = Input::Clock;
   // The next block, which stands until the next call; null when all inputs are read, which ended() tells, or
@@ -106,6 +109,7 @@ class BlockSource {
   bool at_start_ = true;        // nothing of this input, or of this followed file, was accepted yet
   std::uint64_t carry_at_ = 0;  // where in the followed file the carry begins, in bytes
 
+  bool started_ = false;
   std::thread thread_;  // last: it uses all of the above
 };
 

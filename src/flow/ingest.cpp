@@ -107,7 +107,6 @@ class Pipeline {
  public:
   using Clock = BlockSource::Clock;
 
-  // Reading begins before the index is opened, which may have to be made, and the store asked, first.
   // `streams`: an input cannot be read again.
   Pipeline(std::vector<Input> inputs, store::ObjectStore& store, const OpenIndex& open_index,
            const IngestOptions& options, const IngestEvents& events, bool streams)
@@ -119,7 +118,7 @@ class Pipeline {
                 {options.records, options.max_run_bytes, options.jobs > 0 ? options.jobs + 2 : 0,
                  std::min(options.flush_interval, k_linger)},
                 pool_),
-        index_(open_index()),
+        index_(open_first(open_index, streams)),
         writer_(options.batch_bytes,
                 [this, level = options.level](batch::FrameContent content) {
                   return pool_.submit([content = std::move(content), level]() mutable {
@@ -148,6 +147,13 @@ class Pipeline {
   }
 
  private:
+  // Files are read meanwhile: it may take making the index, and asking the store. Of a pipe nothing may be
+  // taken that would be lost if there is no index.
+  std::optional<index::Index> open_first(const OpenIndex& open_index, bool streams) {
+    if (!streams) source_.start();
+    return open_index();
+  }
+
   void read() {
     const std::stop_callback on_stop(options_.stop, [this] {
       source_.cancel();
@@ -300,6 +306,7 @@ class Pipeline {
   const IngestEvents& events_;
   base::ThreadPool pool_;
   BlockSource source_;
+  // Open throughout: when the last connection closes SQLite removes its log, and the next makes it again.
   std::optional<index::Index> index_;
   std::unordered_set<std::int64_t> in_store_;  // batches of the index that were found there
   batch::Writer writer_;

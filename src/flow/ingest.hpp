@@ -97,8 +97,9 @@ struct IngestEvents {
   std::function<void(std::size_t input)> empty_input;
 };
 
-// Opens an index of its own for each thread that calls it; nothing where there is none and none is to be
-// made. Before the first call inputs begin to be read ahead, as far as some blocks.
+// Opens an index, for one thread; nothing where there is none and none is to be made. Before the first call
+// files begin to be read ahead, as far as some blocks; of inputs that stream nothing is taken before the
+// last.
 using OpenIndex = std::function<std::optional<index::Index>()>;
 
 // Returns when every record is stored and recorded, was before, is rejected or waits in the spool, or when it

@@ -168,18 +168,28 @@ class Ingest(InterruptTest):
         self.runctl("ingest", "-q", "--batch-bytes", "100", stdin=joined(runs.values()))
         index = self.dir / "other.sqlite"
         self.environment["RUNCTL_INDEX"] = str(index)
-        child = self.start("ingest", "-", stdin=subprocess.PIPE)
-        while not index.exists():
-            time.sleep(0.001)
-        child.send_signal(signal.SIGINT)
-        with child.stderr:
-            err = child.stderr.read()
-        child.stdin.close()
-        self.assertEqual(child.wait(self.timeout), 128 + signal.SIGINT, err)
-        self.assertRegex(err, rb"\Arunctl: interrupted: .* to go on\n\Z")
-        read = re.search(rb"interrupted: (\d+) of 300 new batches", err)
-        if read:  # else the signal came later
+        more = make_runs(5, 300)
+        reading, writing = os.pipe()
+        with open(reading, "rb") as pipe, open(writing, "wb") as feed:
+            feed.write(joined(more.values()))
+            feed.flush()
+            child = self.start("ingest", "-", stdin=pipe)
+            while not index.exists():
+                time.sleep(0.001)
+            child.send_signal(signal.SIGINT)
+            with child.stderr:
+                err = child.stderr.read()
+            self.assertEqual(child.wait(self.timeout), 128 + signal.SIGINT, err)
+            feed.close()
+            left = pipe.read()
+        read = re.fullmatch(rb"runctl: interrupted: (\d+) of 300 new batches were read; run the same command again to go "
+                            rb"on\n", err)
+        if read:
             self.assertEqual(json.loads(self.runctl("index", "status", "--json").out)["batches"], int(read[1]))
+            self.assertEqual(left, joined(more.values()), "nothing of the pipe is taken before that")
+        else:  # the signal came later
+            self.assertRegex(err, rb"\Arunctl: interrupted: (read|stored) \d.* to go on\n\Z")
+        runs |= more
         self.runctl("ingest", "-q", "-", stdin=joined(runs.values()))
         self.check_all(runs)
 

@@ -1,6 +1,7 @@
 """A pipe that stays open: what came through it is stored soon, whatever comes next."""
 
 import gzip
+import os
 import subprocess
 import time
 
@@ -96,12 +97,27 @@ class Stream(harness.CliTest):
         self.ingest(path, "--flush-interval", "1ms")
         self.only_object()
 
-    def test_a_broken_index_does_not_wait_for_the_pipe(self):
-        """Reading begins before the index is opened: it must end where that fails, though the pipe stays open."""
-        child = self.start("--index", self.write("index", b"no database, but long enough to be taken for one" * 9))
-        self.assertEqual(child.wait(timeout=self.timeout), CORRUPT)
-        self.assertIn(b"index", child.stderr.read())
-        child.stdin.close()
+    def test_nothing_is_taken_of_a_pipe_that_nothing_can_be_done_with(self):
+        """Of a file blocks are read before the index is opened; of a pipe they would be lost where that fails."""
+        broken = self.write("broken", b"no database, but long enough to be taken for one" * 9)
+        data = joined(make_runs(50).values())
+        reading, writing = os.pipe()
+        with open(reading, "rb") as pipe, open(writing, "wb") as feed:
+            feed.write(data)
+            feed.flush()
+            result = subprocess.run([harness.binary(), "--store", self.store, "--index", broken, "ingest", "-"],
+                                    stdin=pipe, stderr=subprocess.PIPE, cwd=self.dir, env=self.environment,
+                                    timeout=self.timeout, check=False)
+            feed.close()
+            self.assertEqual(result.returncode, CORRUPT)
+            self.assertIn(b"broken: ", result.stderr)
+            self.assertEqual(pipe.read(), data)
+
+    def test_a_broken_index_ends_the_reading_of_a_file(self):
+        """Which is held up by then: it is longer than what is read ahead."""
+        broken = self.write("broken", b"no database, but long enough to be taken for one" * 9)
+        path = self.write("runs", joined(make_run(n, outputs="x" * 100_000) for n in range(200)))
+        self.assert_message(self.runctl("--index", broken, "ingest", "-q", path, status=CORRUPT), "broken: ")
 
     def test_what_is_no_time(self):
         for text in ("-1s", "soon", "1us", "2d", ""):
