@@ -12,6 +12,9 @@ namespace {
 
 // Large enough that handing blocks between threads costs nothing, small enough that several fit in a cache.
 constexpr std::size_t k_block = 1U << 20;
+// Stays in a core's cache. Making room in a block for what may come would fill that with zeros first, for
+// each of the pieces that a pipe gives.
+constexpr std::size_t k_buffer = 128U << 10;
 // Runs and rejects in a block: more than real input has in its size, and what is kept of them is a few MB.
 constexpr std::size_t k_found = 1U << 13;
 
@@ -37,7 +40,8 @@ BlockSource::BlockSource(std::vector<Input> inputs, const Options& options, base
       pool_(pool),
       pieces_(options.blocks_ahead > 0 ? options.blocks_ahead : std::numeric_limits<std::size_t>::max()),
       reader_(options.records, options.max_run_bytes, k_found),
-      state_(input_start()) {}
+      state_(input_start()),
+      buffer_(std::make_unique_for_overwrite<char[]>(k_buffer)) {}
 
 BlockSource::~BlockSource() {
   cancel();
@@ -80,21 +84,11 @@ void BlockSource::read_inputs() {
 
 // Reads behind `text`; 0 at the end, or when what was read has waited long enough for more.
 std::size_t BlockSource::read_some(std::size_t input, std::string& text) {
-  const std::size_t filled = text.size();
-  // A small file needs no more than its size, and a byte to see that it ends; one that inflates to more grows
-  // from there.
-  const std::size_t begin = static_cast<std::size_t>(std::min<std::uint64_t>(
-                                k_block - 1, inputs_[input].size().value_or(k_block))) +
-                            1;
-  text.resize(filled < begin ? begin : filled + std::max(begin / 4, std::min(filled, k_block / 4)));
-  std::size_t got = 0;
-  try {
-    got = inputs_[input].read({text.data() + filled, text.size() - filled}, quiet_at_);
-  } catch (const base::Error&) {
-    text.resize(filled);  // what was read before the fault stands
-    throw;
-  }
-  text.resize(filled + got);
+  const std::size_t got = inputs_[input].read({buffer_.get(), k_buffer}, quiet_at_);
+  // A small file needs no more than its size; one that inflates to more grows from there.
+  constexpr std::size_t k_room = k_block + k_buffer;
+  text.reserve(std::min<std::uint64_t>(k_room, inputs_[input].size().value_or(k_room)));
+  text.append(buffer_.get(), got);
   text_bytes_ += got;
   if (got > 0 && !quiet_at_ && options_.linger.count() > 0) quiet_at_ = Clock::now() + options_.linger;
   return got;

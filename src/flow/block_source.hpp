@@ -109,6 +109,8 @@ class BlockSource {
   bool at_start_ = true;        // nothing of this input, or of this followed file, was accepted yet
   std::uint64_t carry_at_ = 0;  // where in the followed file the carry begins, in bytes
 
+  std::unique_ptr<char[]> buffer_;  // of the reading thread
+
   bool started_ = false;
   std::thread thread_;  // last: it uses all of the above
 };
