@@ -61,9 +61,12 @@ base::Sha256 hash_frames(PendingBatch& pending) {
   return hash;
 }
 
-Batch complete(PendingBatch& pending, std::future<base::Sha256> frames_hash) {
+Batch complete(PendingBatch pending) {
   RunColumns runs = encode_runs(pending.table);
-  base::Sha256 hash = frames_hash.get();
+  return complete(pending, std::move(runs), hash_frames(pending));
+}
+
+Batch complete(PendingBatch& pending, RunColumns runs, base::Sha256 hash) {
   Batch batch;
   batch.table = std::move(pending.table);
   for (PendingFrame& frame : pending.frames) {

@@ -54,16 +54,14 @@ struct PendingBatch {
   run::Table table;
 };
 
-// The hash of the frames, which it waits for: of the object's bytes those that come first.
+// The hash of the frames, which it waits for: of the object's bytes those that come first. The table may be
+// read meanwhile.
 base::Sha256 hash_frames(PendingBatch& pending);
 
-// Completes the batch and empties `pending`. `frames_hash` is what hash_frames() gives, which may still be at
-// it in another thread: then `pending` must stand until both have ended, also where this throws, and in a
-// pool hash_frames() must have been submitted first.
-Batch complete(PendingBatch& pending, std::future<base::Sha256> frames_hash);
-inline Batch complete(PendingBatch pending) {
-  return complete(pending, std::async(std::launch::deferred, [&] { return hash_frames(pending); }));
-}
+// Completes the batch and empties `pending`, of which `runs` are the columns of the table and `hash` is that
+// of the frames.
+Batch complete(PendingBatch& pending, RunColumns runs, base::Sha256 hash);
+Batch complete(PendingBatch pending);
 
 // What a frame is made of. Lines that follow each other in the text they were read from are left there; what
 // comes from elsewhere is copied before them.

@@ -275,13 +275,17 @@ class Pipeline {
     if (writer_.empty()) return true;
     auto pending = std::make_shared<batch::PendingBatch>(writer_.finish());
     // The committer has enough to do with what cannot be done at the same time for several batches; and where
-    // this is the last one, nobody else has anything to do.
-    std::future<base::Sha256> hashed = pool_.submit([pending] { return batch::hash_frames(*pending); });
-    std::future<CompleteBatch> batch =
-        pool_.submit([pending, hashed = std::move(hashed), records = !options_.dry_run]() mutable {
-          index::TableKeys keys;
-          if (records) keys = index::keys_of(pending->table);
-          return CompleteBatch{batch::complete(*pending, std::move(hashed)), std::move(keys)};
+    // this is the last one, nobody else has anything to do. So it only puts together what these give.
+    auto runs = pool_.submit([pending] { return batch::encode_runs(pending->table); });
+    auto hash = pool_.submit([pending] { return batch::hash_frames(*pending); });
+    auto keys = pool_.submit([pending, records = !options_.dry_run] {
+      return records ? index::keys_of(pending->table) : index::TableKeys();
+    });
+    std::future<CompleteBatch> batch = std::async(
+        std::launch::deferred,
+        [pending, runs = std::move(runs), hash = std::move(hash), keys = std::move(keys)]() mutable {
+          index::TableKeys of_table = keys.get();  // first: the table must stand until then
+          return CompleteBatch{batch::complete(*pending, runs.get(), hash.get()), std::move(of_table)};
         });
     Shipment shipment{std::move(batch), std::move(shipment_ids_), place_};
     shipment_ids_.clear();

@@ -236,12 +236,10 @@ TEST_CASE("a frame that cannot be compressed fails its batch, whoever waits for 
       for (const run::Record& record : block->records)
         writer.add(record, block->arena, {block, &block->text});
       const auto pending = std::make_shared<batch::PendingBatch>(writer.finish());
-      std::future<base::Sha256> hashed = pool.submit([pending] { return batch::hash_frames(*pending); });
-      return pool
-          .submit([pending, hashed = std::move(hashed)]() mutable {
-            return batch::complete(*pending, std::move(hashed));
-          })
-          .get();
+      std::future<batch::RunColumns> runs =
+          pool.submit([pending] { return batch::encode_runs(pending->table); });
+      std::future<base::Sha256> hash = pool.submit([pending] { return batch::hash_frames(*pending); });
+      return batch::complete(*pending, runs.get(), hash.get());
     };
     const std::size_t frames = batch_of(std::string::npos).table.frames.size();
     REQUIRE(frames > 3);
