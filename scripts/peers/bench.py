@@ -37,6 +37,7 @@ class Bench:
         self.environment = {"PATH": os.environ["PATH"], "HOME": str(scratch), "LC_ALL": "C.UTF-8"}
         self.own_gateway = not os.environ.get("RUNCTL_TEST_S3_ENDPOINT")
         self.gateway = self.bucket = self.group = None
+        self.numbers = itertools.count()
         if not os.access(self.runctl, os.X_OK):
             sys.exit(f"bench-peers: {self.runctl} is not there; RUNCTL_BINARY names another")
 
@@ -152,12 +153,17 @@ class Bench:
             path = subprocess.run(["pyenv", "which", name], capture_output=True, text=True).stdout.strip() or path
         return path
 
+    def fresh(self, name: str) -> pathlib.Path:
+        """A path at which nothing was before. What was used stays until the end: ext4 looks at all inodes that were freed
+        within some minutes whenever it makes a file, so that whoever comes after a removal would pay for it."""
+        return self.dir / f"{next(self.numbers)}.{name}"
+
+    def forget_cache(self) -> None:
+        self.environment["XDG_CACHE_HOME"] = str(self.fresh("cache"))
+
     def ingest(self, file, store=None, **options) -> float:
         """Into a fresh store with a fresh index; `self.store` and `self.index` are then these."""
-        shutil.rmtree(self.dir / "store", ignore_errors=True)
-        for path in self.dir.glob("index.sqlite*"):
-            path.unlink()
-        self.store, self.index = store or self.dir / "store", self.dir / "index.sqlite"
+        self.store, self.index = store or self.fresh("store"), self.fresh("index.sqlite")
         os.sync()
         return self.run([self.runctl, "--store", self.store, "--index", self.index, "ingest", "-q", file], **options)
 

@@ -4,7 +4,6 @@ import contextlib
 import json
 import math
 import os
-import shutil
 import sqlite3
 import statistics
 import subprocess
@@ -19,12 +18,11 @@ KEY = "session_id"  # an entry of the metadata of the zeroeval sets, that some 4
 
 
 def ingest_local(bench: Bench, name: str):
-    file, zstd, out = bench.set(name), bench.tool("zstd"), bench.dir / "peer.zst"
+    file, zstd = bench.set(name), bench.tool("zstd")
 
     def theirs(_):
-        out.unlink(missing_ok=True)
         os.sync()
-        return bench.run([zstd, "-q", "-3", "-T2", file, "-o", out])
+        return bench.run([zstd, "-q", "-3", "-T2", file, "-o", bench.fresh("zst")])
 
     return lambda _: bench.ingest(file), theirs
 
@@ -43,15 +41,13 @@ def ingest_gateway(bench: Bench, name: str, tool: str):
 
 
 def ingest_python(bench: Bench, name: str, *flags: str):
-    file, database = bench.scenario(name), bench.dir / "peer.sqlite"
+    file = bench.scenario(name)
     bench.need_gateway("python")
 
     def theirs(_):
-        for path in bench.dir.glob("peer.sqlite*"):
-            path.unlink()
         os.sync()
         bench.run([sys.executable, PROJECT / "scripts/peers/ingest.py", *flags, file,
-                   bench.in_bucket().removeprefix("s3://"), database])
+                   bench.in_bucket().removeprefix("s3://"), bench.fresh("sqlite")])
         return float(bench.printed())
 
     return lambda _: bench.ingest(file, bench.in_bucket()), theirs
@@ -62,7 +58,6 @@ def get_one(bench: Bench, cached: bool):
     bench.need_gateway("get")
     bench.ingest(file, bench.in_bucket())
     runs = list(bench.chosen(file, IDS).items())
-    cache = bench.dir / ".cache"
     if cached:
         database, read = bench.dir / "plain.sqlite", "SELECT json FROM run WHERE id = '{}'"
         with contextlib.closing(sqlite3.connect(database)) as plain, open(file, "rb") as lines:
@@ -79,7 +74,7 @@ def get_one(bench: Bench, cached: bool):
     def ours(i):
         run, line = runs[i % len(runs)]
         if not cached:
-            shutil.rmtree(cache, ignore_errors=True)
+            bench.forget_cache()
         seconds = bench.get("get", run)
         bench.expect(line, "runctl get")
         return seconds
@@ -117,7 +112,7 @@ def get_many(bench: Bench):
     wanted, sizes = b"\n".join(runs.values()), sorted(f"206 {end - begin + 1}" for _, begin, end in places)
 
     def ours(_):
-        shutil.rmtree(bench.dir / ".cache", ignore_errors=True)
+        bench.forget_cache()
         with open(ids, "rb") as stdin:
             seconds = bench.get("get", "-", stdin=stdin)
         bench.expect(wanted, "runctl get")
