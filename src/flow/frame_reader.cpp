@@ -2,8 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <deque>
 #include <future>
 #include <optional>
+#include <thread>
+#include <utility>
 
 #include "base/error.hpp"
 #include "base/thread_pool.hpp"
@@ -20,6 +24,10 @@ using base::ErrorKind;
 // Frames that lie no further apart are read in one range: the bytes between cost less than a request.
 constexpr std::uint64_t k_range_gap = 64U << 10;
 constexpr std::uint64_t k_range_max = 4U << 20;
+// Of fewer frames decompressing takes no longer than starting threads for it.
+constexpr std::size_t k_worth_threads = 8;
+// Frames that may be decompressed before they are used, of up to 1 MiB each.
+constexpr std::size_t k_unpacked_ahead = 4;
 // No object is larger, compressed or not: sums of offsets and sizes below it do not overflow.
 constexpr std::uint64_t k_max_object = std::uint64_t{1} << 60;
 
@@ -45,6 +53,27 @@ std::string unpack(const std::string& key, const run::Frame& frame, std::string_
     throw Error(error.kind(), fmt::format("{}: {}", key, error.what()));
   }
 }
+
+// Frames that are being decompressed, in order.
+struct Unpacking {
+  std::deque<std::future<std::string>> frames;
+
+  Unpacking() = default;
+  // What is not taken, because something else has failed, still looks into the range's bytes.
+  ~Unpacking() {
+    for (const std::future<std::string>& frame : frames) frame.wait();
+  }
+  Unpacking(const Unpacking&) = delete;
+  Unpacking& operator=(const Unpacking&) = delete;
+
+  std::string next() {
+    std::future<std::string> frame = std::move(frames.front());
+    frames.pop_front();
+    return frame.get();
+  }
+};
+
+std::size_t unpacking_threads() { return std::clamp(std::thread::hardware_concurrency(), 1U, 4U); }
 
 }  // namespace
 
@@ -102,28 +131,39 @@ void FrameReader::read(std::span<const FramePlace> places, const Sink& sink, con
   std::vector<store::Range> ranges;
   for (const PlannedRange& planned : plan) ranges.push_back(planned.range);
   if (ranges.empty()) return;
-  // Writing to the cache takes as long as decompressing, so one thread does the one and another the other,
-  // for one range at a time, so that no more than that waits.
+  // Writing to the cache takes as long as decompressing, so one thread does the one and others the other, for
+  // one range at a time, so that no more than that waits.
   const bool is_one = plan.size() == 1 && plan.front().frames.size() == 1;
   base::ThreadPool keeper(cache_ != nullptr && !is_one ? 1 : 0);
+  base::ThreadPool unpackers(places.size() < k_worth_threads ? 0 : unpacking_threads());
   std::vector<std::future<void>> kept;
   const auto use = [&](std::size_t range, const std::string& bytes) {
     for (std::future<void>& frame : kept) frame.get();
     kept.clear();
-    for (const std::size_t i : plan[range].frames) {
-      const auto& [key, frame] = places[i];
-      const std::string_view stored = stored_in(bytes, ranges[range], frame);
+    const std::vector<std::size_t>& frames = plan[range].frames;
+    Unpacking unpacking;
+    std::size_t begun = 0;
+    for (const std::size_t i : frames) {
+      for (; begun < frames.size() && unpacking.frames.size() < k_unpacked_ahead; ++begun) {
+        unpacking.frames.push_back(
+            unpackers.submit([&place = places[frames[begun]],
+                              stored = stored_in(bytes, ranges[range], places[frames[begun]].frame)] {
+              return unpack(place.key, place.frame, stored);
+            }));
+      }
       std::string raw;
       try {
-        raw = unpack(key, frame, stored);
+        raw = unpacking.next();
       } catch (const Error& error) {
         failed(i, error.what());
         continue;
       }
+      const auto& [key, frame] = places[i];
       if (cache_ != nullptr) {
-        kept.push_back(keeper.submit([this, &place = places[i], copy = std::string(stored)] {
-          cache_->keep(place.key, place.frame.offset, copy);
-        }));
+        kept.push_back(keeper.submit(
+            [this, &place = places[i], copy = std::string(stored_in(bytes, ranges[range], frame))] {
+              cache_->keep(place.key, place.frame.offset, copy);
+            }));
       }
       sink(i, raw);
     }

@@ -554,6 +554,25 @@ class CorruptBatch(BadInputTest):
                 self.assertEqual(result.status, CORRUPT, str(result))
                 self.assert_right_or_named(result)
 
+    def test_flipped_byte_in_one_of_many_frames(self):
+        """They are decompressed several at a time; one that is broken takes none with it."""
+        self.batch.unlink()
+        self.index.unlink()
+        self.runs = {run_id(n): make_run(n, inputs=noise(n, 150_000)) for n in range(40)}
+        self.ingest_bytes(joined(self.runs.values()))
+        self.batch = self.only_object()
+        self.whole, self.key = self.batch.read_bytes(), self.keys()[0]
+        for at in (300, len(self.whole) // 2, len(self.whole) * 9 // 10):
+            with self.subTest(at=at):
+                data = bytearray(self.whole)
+                data[at] ^= 0x10
+                self.damage(data)
+                result = self.get_all()
+                self.assertEqual(result.status, CORRUPT, str(result))
+                self.assert_right_or_named(result)
+                self.assertGreaterEqual(len(result.lines), 40 - 3)  # the first frames hold three
+                self.assertEqual(result.lines, [run for run in self.runs.values() if run in result.lines])
+
     def test_flipped_byte_anywhere(self):
         """Also where only a rebuild would look."""
         positions = random.Random(1).sample(range(len(self.whole)), 40 if LONG else 12)
