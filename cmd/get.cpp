@@ -90,7 +90,9 @@ class GetCommand {
   // Before an id is said to be missing, the index is made to agree with the store: first the day that a
   // time-ordered id tells, then, once, all of it.
   void get(flow::Fetcher& fetcher, const std::vector<std::string>& ids) {
-    std::vector<std::string> unknown = unknown_of(ids);
+    std::vector<flow::Fetcher::Wanted> wanted = locate(fetcher, ids);
+    std::vector<std::string> unknown = unknown_of(wanted);
+    const bool all_known = unknown.empty();
     std::set<std::string> days;
     for (const std::string& id : unknown) {
       const auto milliseconds = run::uuid_v7_milliseconds(run::id_of_text(id));
@@ -100,11 +102,12 @@ class GetCommand {
       flow::SyncScope scope;
       scope.only = *days.begin();
       sync(scope);
-      unknown = unknown_of(unknown);
+      unknown = unknown_of(locate(fetcher, unknown));
     }
     if (!unknown.empty()) sync({});
+    if (!all_known) wanted = locate(fetcher, ids);
     const Metrics::Phase phase(session_.metrics(), "fetch");
-    fetcher.get(ids);
+    fetcher.get(wanted);
   }
 
   bool is_unknown_trace(const std::string& trace) {
@@ -112,11 +115,15 @@ class GetCommand {
     return index_->find_trace(run::id_of_text(trace)).empty();
   }
 
-  std::vector<std::string> unknown_of(const std::vector<std::string>& ids) {
+  std::vector<flow::Fetcher::Wanted> locate(flow::Fetcher& fetcher, const std::vector<std::string>& ids) {
     const Metrics::Phase phase(session_.metrics(), "lookup");
+    return fetcher.locate(ids);
+  }
+
+  static std::vector<std::string> unknown_of(const std::vector<flow::Fetcher::Wanted>& wanted) {
     std::vector<std::string> unknown;
-    for (const std::string& id : ids) {
-      if (index_->find(run::id_of_text(id)).empty()) unknown.push_back(id);
+    for (const flow::Fetcher::Wanted& run : wanted) {
+      if (run.versions.empty()) unknown.push_back(*run.id);
     }
     return unknown;
   }

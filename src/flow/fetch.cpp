@@ -80,17 +80,19 @@ std::optional<std::string_view> find_member(const std::vector<run::Member>& memb
 Fetcher::Fetcher(FrameReader& frames, index::Index& index, FetchOptions options, FetchEvents events)
     : frames_(frames), index_(index), options_(std::move(options)), events_(std::move(events)) {}
 
-void Fetcher::get(const std::vector<std::string>& ids) {
+std::vector<Fetcher::Wanted> Fetcher::locate(const std::vector<std::string>& ids) {
+  std::vector<run::Id> run_ids;
+  for (const std::string& id : ids) run_ids.push_back(run::id_of_text(id));
+  std::vector<std::vector<index::Location>> found = index_.find(run_ids);
   std::vector<Wanted> wanted;
-  for (const std::string& id : ids) {
-    std::vector<index::Location> versions = index_.find(run::id_of_text(id));
-    if (options_.all_versions && !versions.empty()) {
-      for (const index::Location& version : versions) wanted.push_back({id, {version}});
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (options_.all_versions && !found[i].empty()) {
+      for (const index::Location& version : found[i]) wanted.push_back({ids[i], {version}});
     } else {
-      wanted.push_back({id, std::move(versions)});
+      wanted.push_back({ids[i], std::move(found[i])});
     }
   }
-  fetch(wanted);
+  return wanted;
 }
 
 void Fetcher::get_trace(const std::string& trace_id) {
@@ -102,14 +104,14 @@ void Fetcher::get_trace(const std::string& trace_id) {
 void Fetcher::get_located(const std::vector<index::Location>& locations) {
   std::vector<Wanted> wanted;
   for (const index::Location& location : locations) wanted.push_back({std::nullopt, {location}});
-  fetch(wanted);
+  get(wanted);
 }
 
 bool Fetcher::is_alone(std::uint64_t length) const {
   return length > (options_.fields.empty() ? k_streamed_run : k_split_run);
 }
 
-void Fetcher::fetch(const std::vector<Wanted>& wanted) {
+void Fetcher::get(const std::vector<Wanted>& wanted) {
   for (std::size_t begin = 0; begin < wanted.size();) {
     std::uint64_t bytes = 0;
     std::size_t end = begin;
@@ -141,16 +143,19 @@ void Fetcher::fail_corrupt(std::int64_t batch, const std::string& why) {
 void Fetcher::fetch_together(const std::vector<Wanted>& wanted, std::size_t begin, std::size_t end) {
   std::vector<Assembly> assemblies(end - begin);
   std::map<std::pair<std::string_view, std::uint64_t>, NeededFrame> needed;  // by batch and offset
-  for (std::size_t i = 0; i < assemblies.size(); ++i) {
-    if (wanted[begin + i].versions.empty()) continue;
-    const index::Location& location = wanted[begin + i].versions.front();
-    assemblies[i].location = &location;
-    for (const run::Frame& frame : frames_of(index_, location.batch, location.raw_offset, location.length)) {
-      NeededFrame& entry = needed[{key_of(location.batch), frame.offset}];
-      entry.frame = frame;
-      entry.slices.push_back(i);
+  index_.ask_at_once([&] {
+    for (std::size_t i = 0; i < assemblies.size(); ++i) {
+      if (wanted[begin + i].versions.empty()) continue;
+      const index::Location& location = wanted[begin + i].versions.front();
+      assemblies[i].location = &location;
+      for (const run::Frame& frame :
+           frames_of(index_, location.batch, location.raw_offset, location.length)) {
+        NeededFrame& entry = needed[{key_of(location.batch), frame.offset}];
+        entry.frame = frame;
+        entry.slices.push_back(i);
+      }
     }
-  }
+  });
   std::vector<FramePlace> places;
   std::vector<const std::vector<std::size_t>*> slices;
   for (const auto& [place, entry] : needed) {

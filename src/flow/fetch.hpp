@@ -39,21 +39,22 @@ class Fetcher {
  public:
   Fetcher(FrameReader& frames, index::Index& index, FetchOptions options, FetchEvents events);
 
+  // One line of the answer: a version of a run, or word that there is none.
+  struct Wanted {
+    std::optional<std::string> id;          // as it was asked for; none where any id will do
+    std::vector<index::Location> versions;  // the one to print first; empty where there is none
+  };
+  // Where the index has them.
+  std::vector<Wanted> locate(const std::vector<std::string>& ids);
   // Runs that lie near each other are read together, within each call.
-  void get(const std::vector<std::string>& ids);
+  void get(const std::vector<Wanted>& wanted);
+  void get(const std::vector<std::string>& ids) { get(locate(ids)); }
   // The runs that lie there.
   void get_located(const std::vector<index::Location>& locations);
   // All runs of a trace, by start time.
   void get_trace(const std::string& trace_id);
 
  private:
-  // One line of the answer: a version of a run, or word that there is none.
-  struct Wanted {
-    std::optional<std::string> id;          // as it was asked for; none where any id will do
-    std::vector<index::Location> versions;  // the one to print first; empty where there is none
-  };
-
-  void fetch(const std::vector<Wanted>& wanted);
   void fetch_together(const std::vector<Wanted>& wanted, std::size_t begin, std::size_t end);
   void fetch_alone(const Wanted& wanted);
   [[nodiscard]] bool is_alone(std::uint64_t length) const;

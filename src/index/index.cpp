@@ -25,6 +25,15 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 
+// So many are looked for by the filters of all segments, 12 bits a run, which are read for that; of fewer,
+// reading a block of each segment for each takes less.
+constexpr std::size_t k_many_ids = 256;
+
+void sort_latest_first(std::vector<Version>& versions) {
+  std::sort(versions.begin(), versions.end(),
+            [](const Version& a, const Version& b) { return a.age() > b.age(); });
+}
+
 // Removes what SQLite leaves beside a file when it fails.
 class Company {
  public:
@@ -156,30 +165,55 @@ void Index::remove(const std::string& path) {
   }
 }
 
+void Index::Tables::add_version(std::uint32_t row, const run::Id& id, std::vector<Version>& versions) {
+  if (select_version.bind(1, row).bind_blob(2, bytes_of(id)).step()) {
+    Version& version = versions.emplace_back();
+    version.location = {row, select_version.number(0), static_cast<std::uint64_t>(select_version.number(1)),
+                        static_cast<std::uint32_t>(select_version.number(2)),
+                        static_cast<std::uint64_t>(select_version.number(3))};
+    version.modified = select_version.number(4);
+    version.key = select_version.bytes(5);
+  }
+  select_version.reset();
+}
+
 std::vector<Version> Index::Tables::versions(const run::Id& id) {
   std::vector<Version> found;
-  ids.find(id_key(id), [&](std::uint32_t row) {
-    // Keys are hashes, so the id itself decides.
-    if (select_version.bind(1, row).bind_blob(2, bytes_of(id)).step()) {
-      Version version;
-      version.location = {row, select_version.number(0), static_cast<std::uint64_t>(select_version.number(1)),
-                          static_cast<std::uint32_t>(select_version.number(2)),
-                          static_cast<std::uint64_t>(select_version.number(3))};
-      version.modified = select_version.number(4);
-      version.key = select_version.bytes(5);
-      found.push_back(std::move(version));
-    }
-    select_version.reset();
-  });
-  std::sort(found.begin(), found.end(), [](const Version& a, const Version& b) { return a.age() > b.age(); });
+  ids.find(id_key(id), [&](std::uint32_t row) { add_version(row, id, found); });
+  sort_latest_first(found);
   return found;
 }
 
-std::vector<Location> Index::find(const run::Id& id) {
+std::vector<std::vector<Version>> Index::Tables::versions(const std::vector<run::Id>& wanted) {
+  std::vector<std::vector<Version>> found(wanted.size());
+  if (wanted.size() < k_many_ids) {
+    std::transform(wanted.begin(), wanted.end(), found.begin(),
+                   [this](const run::Id& id) { return versions(id); });
+    return found;
+  }
+  ids.find_many(postings_of(wanted), [&](std::uint32_t asked, std::uint32_t row) {
+    add_version(row, wanted[asked], found[asked]);
+  });
+  std::for_each(found.begin(), found.end(), sort_latest_first);
+  return found;
+}
+
+std::vector<Location> Index::find(const run::Id& id) { return std::move(find(std::vector{id}).front()); }
+
+std::vector<std::vector<Location>> Index::find(const std::vector<run::Id>& ids) {
   const Snapshot snapshot(tables_->database);
-  std::vector<Location> locations;
-  for (const Version& version : tables_->versions(id)) locations.push_back(version.location);
-  return locations;
+  std::vector<std::vector<Location>> found;
+  found.reserve(ids.size());
+  for (const std::vector<Version>& versions : tables_->versions(ids)) {
+    std::vector<Location>& locations = found.emplace_back();
+    for (const Version& version : versions) locations.push_back(version.location);
+  }
+  return found;
+}
+
+void Index::ask_at_once(const std::function<void()>& ask) {
+  const Snapshot snapshot(tables_->database);
+  ask();
 }
 
 std::vector<Location> Index::find_trace(const run::Id& trace) {
@@ -243,10 +277,7 @@ bool Index::has_batch(std::string_view key) {
 }
 
 std::vector<run::Frame> Index::frames(std::int64_t batch, std::uint64_t raw_offset, std::uint64_t length) {
-  Statement select = tables_->database.prepare(
-      "SELECT raw_offset, raw, offset, stored FROM frame WHERE batch = ?1 AND raw_offset < ?3 AND raw_offset "
-      ">= "
-      "(SELECT max(raw_offset) FROM frame WHERE batch = ?1 AND raw_offset <= ?2) ORDER BY raw_offset");
+  Statement& select = tables_->select_frames;
   select.bind(1, batch).bind(2, as_signed(raw_offset)).bind(3, as_signed(raw_offset + length));
   std::vector<run::Frame> frames;
   while (select.step()) {

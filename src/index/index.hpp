@@ -91,6 +91,11 @@ class Index {
   // All versions of a run, the latest first: by the store's modification time of the batch, then the batch's
   // key, then the place in it.
   std::vector<Location> find(const run::Id& id);
+  // The same of many runs, as of one moment; each at its place in `ids`.
+  std::vector<std::vector<Location>> find(const std::vector<run::Id>& ids);
+
+  // What `ask` asks here is answered as of one moment, and locks the file once.
+  void ask_at_once(const std::function<void()>& ask);
 
   // The latest versions of all runs of a trace, by start time; those without one come last.
   std::vector<Location> find_trace(const run::Id& trace);

@@ -46,6 +46,10 @@ struct Index::Tables {
 
   // All versions of a run, the latest first.
   std::vector<Version> versions(const run::Id& id);
+  // The same of many runs, each at its place in `wanted`.
+  std::vector<std::vector<Version>> versions(const std::vector<run::Id>& wanted);
+  // Adds the version that the row is, if the run is `id`: keys of ids are hashes.
+  void add_version(std::uint32_t row, const run::Id& id, std::vector<Version>& versions);
 
   // Whether the row is that of the run `id`; then `fingerprint` is set.
   bool is_run(std::uint32_t row, const run::Id& id, std::uint64_t& fingerprint);
@@ -54,6 +58,10 @@ struct Index::Tables {
   std::size_t add_batch(const BatchInfo& batch, const run::Table& table, const TableKeys& keys);
 
   Statement select_identity = database.prepare("SELECT id, fingerprint FROM run WHERE run = ?1");
+  Statement select_frames = database.prepare(
+      "SELECT raw_offset, raw, offset, stored FROM frame WHERE batch = ?1 AND raw_offset < ?3 AND raw_offset "
+      ">= "
+      "(SELECT max(raw_offset) FROM frame WHERE batch = ?1 AND raw_offset <= ?2) ORDER BY raw_offset");
   Statement select_version = database.prepare(
       "SELECT run.batch, run.raw_offset, run.length, run.fingerprint, batch.modified, batch.key FROM run "
       "JOIN batch USING(batch) WHERE run.run = ?1 AND run.id = ?2");

@@ -145,6 +145,36 @@ TEST_CASE("the latest version is the one the store took last, then the one behin
   CHECK(index.find(run::id_of_text("none")).empty());
 }
 
+TEST_CASE("many runs are found together as each alone") {
+  const tests::TemporaryDirectory directory;
+  index::Index index = open(directory / "i.sqlite");
+  tests::Random random(3);
+  const auto any_id = [&random] { return std::to_string(random.below(900)); };
+  for (int batch = 0; batch < 12; ++batch) {
+    std::vector<std::pair<std::string, std::string>> runs;
+    for (int i = 0; i < 100; ++i) runs.emplace_back(any_id(), std::to_string(random.below(3)));
+    index.add({"runs/v1/mixed/" + std::to_string(batch), 1, static_cast<std::int64_t>(random.below(5))},
+              table_of(runs));
+  }
+  const auto same = [](const std::vector<index::Location>& a, const std::vector<index::Location>& b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                      [](const index::Location& x, const index::Location& y) { return x.run == y.run; });
+  };
+  std::size_t with_versions = 0;
+  for (const std::size_t count : {0U, 1U, 255U, 256U, 1000U}) {
+    std::vector<run::Id> ids;
+    for (std::size_t i = 0; i < count; ++i)
+      ids.push_back(run::id_of_text(any_id()));  // some twice, some unknown
+    const auto found = index.find(ids);
+    REQUIRE(found.size() == count);
+    for (std::size_t i = 0; i < count; ++i) {
+      CHECK(same(found[i], index.find(ids[i])));
+      if (found[i].size() > 1) ++with_versions;
+    }
+  }
+  CHECK(with_versions > 100);
+}
+
 TEST_CASE("a run is recorded once, whoever stores it") {
   const tests::TemporaryDirectory directory;
   index::Index one = open(directory / "i.sqlite");
