@@ -110,7 +110,7 @@ void Committer::start() {
 bool Committer::ship(Shipment shipment) {
   // Only then is it put, so that of two batches at most a kill leaves objects that the index does not know.
   if (thread_.joinable() && !queue_.wait_for_room()) return false;
-  Arrival arrival{{}, std::move(shipment.ids), std::move(shipment.place)};
+  Arrival arrival{{}, std::move(shipment.ids), shipment.place};
   if (shipment.batch.valid()) arrival.batch = put(std::move(shipment.batch));
   return thread_.joinable() ? queue_.push(std::move(arrival)) : !failure_ && try_to_take(arrival);
 }
