@@ -108,7 +108,8 @@ void Committer::start() {
 }
 
 bool Committer::ship(Shipment shipment) {
-  // Only then is it put, so that of two batches at most a kill leaves objects that the index does not know.
+  // Only then is it put: whoever is killed leaves at most two batches in the store that the index does not
+  // know.
   if (thread_.joinable() && !queue_.wait_for_room()) return false;
   Arrival arrival{{}, std::move(shipment.ids), shipment.place};
   if (shipment.batch.valid()) arrival.batch = put(std::move(shipment.batch));

@@ -527,6 +527,12 @@ class CorruptBatch(BadInputTest):
         self.forget_cache()
         return self.run_plain("--store", self.store, "get", "-", stdin="\n".join(self.runs).encode())
 
+    def get_with_flipped(self, at: int, bits: int) -> harness.Result:
+        data = bytearray(self.whole)
+        data[at] ^= bits
+        self.damage(data)
+        return self.get_all()
+
     def assert_right_or_named(self, result: harness.Result) -> None:
         """Every line printed is a stored run; an error names the key."""
         self.assertLessEqual(set(result.lines), set(self.runs.values()), "wrong bytes were printed")
@@ -547,10 +553,7 @@ class CorruptBatch(BadInputTest):
     def test_flipped_byte_in_a_frame(self):
         for at in (0, 5, 300, 5000, len(self.whole) // 2):
             with self.subTest(at=at):
-                data = bytearray(self.whole)
-                data[at] ^= 0x10
-                self.damage(data)
-                result = self.get_all()
+                result = self.get_with_flipped(at, 0x10)
                 self.assertEqual(result.status, CORRUPT, str(result))
                 self.assert_right_or_named(result)
 
@@ -564,10 +567,7 @@ class CorruptBatch(BadInputTest):
         self.whole, self.key = self.batch.read_bytes(), self.keys()[0]
         for at in (300, len(self.whole) // 2, len(self.whole) * 9 // 10):
             with self.subTest(at=at):
-                data = bytearray(self.whole)
-                data[at] ^= 0x10
-                self.damage(data)
-                result = self.get_all()
+                result = self.get_with_flipped(at, 0x10)
                 self.assertEqual(result.status, CORRUPT, str(result))
                 self.assert_right_or_named(result)
                 self.assertGreaterEqual(len(result.lines), 40 - 3)  # the first frames hold three
@@ -578,10 +578,7 @@ class CorruptBatch(BadInputTest):
         positions = random.Random(1).sample(range(len(self.whole)), 40 if LONG else 12)
         for at in positions + [len(self.whole) - n for n in (1, 5, 9, 20)]:
             with self.subTest(at=at):
-                data = bytearray(self.whole)
-                data[at] ^= 0x01
-                self.damage(data)
-                self.assert_right_or_named(self.get_all())
+                self.assert_right_or_named(self.get_with_flipped(at, 0x01))
 
     def test_damage_among_whole_batches(self):
         """The bad batch is named and none of it is printed; asked for alone, the others answer."""
