@@ -213,6 +213,8 @@ bool Committer::settle(PutBatch& put) {
     done_.bytes_stored += batch.size;
     return true;
   }
+  // What the store said ahead was before that: it is asked again in the batch's turn.
+  if (waits_) put.failure = nullptr;
   // One after the other: what waits is older.
   const bool turn = !waits_ || (Clock::now() >= retry_at_ && deliver_waiting());
   return (turn && attempt(put)) || !set_aside(put);

@@ -30,7 +30,7 @@ struct IngestOptions {
   // full.
   std::chrono::milliseconds flush_interval{0};
   // Threads that parse and compress; 0: all is done on the calling thread, so that the store and the index
-  // are called in one order, and inputs are read whole before that.
+  // are called in one order, and files are read whole before that.
   std::size_t jobs = 1;
   bool stop_at_first_reject = false;
   bool dry_run = false;  // store nothing, record nothing
