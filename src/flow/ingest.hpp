@@ -91,7 +91,8 @@ struct IngestEvents {
   std::function<void(const std::string&)> trouble;
   std::function<void(const Progress&)> progress;
   // The ingest fails, and this came of the records until then. Those of which it says nothing are neither
-  // stored nor in the spool, or were stored before.
+  // stored nor in the spool, or were stored before, or are in up to two batches that the store has and the
+  // index could not take.
   std::function<void(const IngestReport&)> failed;
   // An input in which there was nothing.
   std::function<void(std::size_t input)> empty_input;
