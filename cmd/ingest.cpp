@@ -12,7 +12,7 @@
 #include "base/error.hpp"
 #include "batch/frame.hpp"
 #include "command.hpp"
-#include "flow/committer.hpp"
+#include "flow/delivery.hpp"
 #include "follow_state.hpp"
 #include "ids.hpp"
 #include "ingest_report.hpp"

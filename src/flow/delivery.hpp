@@ -1,0 +1,56 @@
+// How a batch comes into the store and the index, from an ingest or from the spool.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+#include "base/clock.hpp"
+#include "base/error.hpp"
+#include "base/hash.hpp"
+#include "flow/spool.hpp"
+#include "flow/version_spacer.hpp"
+#include "index/index.hpp"
+#include "index/table_keys.hpp"
+#include "run/table.hpp"
+#include "store/object_store.hpp"
+
+namespace runctl::flow {
+
+// Stores batches and records them.
+class Delivery {
+ public:
+  Delivery(store::ObjectStore& store, index::Index& index, base::Clock& clock)
+      : store_(store), index_(index), spacer_(clock, store.time_step(), index) {}
+
+  // Whether put() may be called while another thread calls record().
+  [[nodiscard]] bool puts_beside_records() const { return !spacer_.asks_index(); }
+  // `keys` are those of the table.
+  store::PutResult put(const std::string& key, std::span<const std::string_view> parts,
+                       const base::Sha256Digest& digest, const run::Table& table,
+                       const index::TableKeys& keys);
+  // What was put. Returns how many runs are new.
+  std::size_t record(const store::PutResult& put, const run::Table& table, const index::TableKeys& keys);
+
+  using Delivered = std::function<void(const SpooledBatch& batch, std::size_t added)>;
+  using Broken = std::function<void(const SpooledBatch& batch, const base::Error& why)>;
+  // Whether the index or the store has the batch; false where the store does not say.
+  [[nodiscard]] bool has(const std::string& key);
+
+  // Everything that waits in the spool, oldest first, until `stop`. A file that is broken, or cannot be read
+  // or removed, stays where it is and does not keep the others; nor does a spool that cannot be read. False
+  // where not all was delivered, or another process is at it. Throws where the store or the index fails; what
+  // is not delivered goes on waiting.
+  bool drain(const Spool& spool, const Delivered& delivered, const Broken& broken,
+             const std::stop_token& stop);
+
+ private:
+  store::ObjectStore& store_;
+  index::Index& index_;
+  VersionSpacer spacer_;
+};
+
+}  // namespace runctl::flow
