@@ -154,8 +154,8 @@ bool Committer::attempt(PutBatch& put) {
   const batch::Batch& batch = put.complete.batch;
   try {
     if (put.failure) std::rethrow_exception(std::exchange(put.failure, nullptr));
-    if (!put.result) store(put);
-    done_.stored += delivery_->record(*put.result, batch.table, put.complete.keys);
+    if (!put.object) store(put);
+    done_.stored += delivery_->record(*put.object, batch.table, put.complete.keys);
   } catch (const Error& error) {
     if (!keep_) throw;
     failed(error);
@@ -169,7 +169,7 @@ bool Committer::attempt(PutBatch& put) {
 void Committer::store(PutBatch& put) {
   const batch::Batch& batch = put.complete.batch;
   const std::vector<std::string_view> parts = batch.parts();
-  put.result = delivery_->put(batch.key, parts, batch.digest, batch.table, put.complete.keys);
+  put.object = delivery_->put(batch.key, parts, batch.digest, batch.table, put.complete.keys);
 }
 
 // Into the spool. While that has no room nothing more is taken, so that the pipe is held back; false where

@@ -81,8 +81,8 @@ class Committer {
   // What became of a batch while the one before it was recorded.
   struct PutBatch {
     CompleteBatch complete;
-    std::optional<store::PutResult> result;  // absent: it was not put
-    std::exception_ptr failure;              // why the store did not take it, if it was asked
+    std::optional<store::ObjectInfo> object;  // absent: it was not put
+    std::exception_ptr failure;               // why the store did not take it, if it was asked
   };
   struct Arrival {
     std::future<PutBatch> batch;

@@ -1,6 +1,7 @@
 #include "flow/delivery.hpp"
 
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/file.hpp"
@@ -22,21 +23,25 @@ void remove_leftovers(const Spool& spool) {
 
 }  // namespace
 
-store::PutResult Delivery::put(const std::string& key, std::span<const std::string_view> parts,
-                               const base::Sha256Digest& digest, const run::Table& table,
-                               const index::TableKeys& keys) {
+store::ObjectInfo Delivery::put(const std::string& key, std::span<const std::string_view> parts,
+                                const base::Sha256Digest& digest, const run::Table& table,
+                                const index::TableKeys& keys) {
   spacer_.wait_for(table, keys);
   store::PutResult result = store_.put(key, parts, digest);
   spacer_.note(keys);
-  return result;
+  if (result.created) {
+    const std::lock_guard lock(mutex_);
+    made_.insert(key);
+  }
+  return std::move(result.info);
 }
 
-std::size_t Delivery::record(const store::PutResult& put, const run::Table& table,
+std::size_t Delivery::record(const store::ObjectInfo& object, const run::Table& table,
                              const index::TableKeys& keys) {
-  const auto added = index_.add({put.info.key, put.info.size, put.info.modified_ns}, table, keys);
-  // A batch that was there before, from a killed ingest or one that goes on beside this, holds duplicates;
-  // one that this ingest made and another program recorded first does not.
-  return put.created ? added.value_or(table.size()) : 0;
+  const auto added = index_.add({object.key, object.size, object.modified_ns}, table, keys);
+  const std::lock_guard lock(mutex_);
+  // Where another program has recorded it first, that did not count its runs: it did not make the object.
+  return made_.erase(object.key) > 0 ? added.value_or(table.size()) : 0;
 }
 
 bool Delivery::has(const std::string& key) {
@@ -71,8 +76,8 @@ bool Delivery::drain(const Spool& spool, const Delivered& delivered, const Broke
     }
     const std::string_view part = content.bytes;
     const index::TableKeys keys = index::keys_of(content.table);
-    const store::PutResult result = put(batch.key, {&part, 1}, content.digest, content.table, keys);
-    delivered(batch, record(result, content.table, keys));
+    const store::ObjectInfo object = put(batch.key, {&part, 1}, content.digest, content.table, keys);
+    delivered(batch, record(object, content.table, keys));
     try {
       remove_spooled(batch);
     } catch (const Error& error) {

@@ -3,10 +3,12 @@
 
 #include <cstddef>
 #include <functional>
+#include <mutex>
 #include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
@@ -29,16 +31,18 @@ class Delivery {
   // Whether put() may be called while another thread calls record().
   [[nodiscard]] bool puts_beside_records() const { return !spacer_.asks_index(); }
   // `keys` are those of the table.
-  store::PutResult put(const std::string& key, std::span<const std::string_view> parts,
-                       const base::Sha256Digest& digest, const run::Table& table,
-                       const index::TableKeys& keys);
-  // What was put. Returns how many runs are new.
-  std::size_t record(const store::PutResult& put, const run::Table& table, const index::TableKeys& keys);
+  store::ObjectInfo put(const std::string& key, std::span<const std::string_view> parts,
+                        const base::Sha256Digest& digest, const run::Table& table,
+                        const index::TableKeys& keys);
+  // What was put. Returns how many of its runs this has made known: none where the batch was in the store before,
+  // from a killed ingest or one that goes on beside this.
+  std::size_t record(const store::ObjectInfo& object, const run::Table& table, const index::TableKeys& keys);
+
+  // Whether the index or the store has the batch; false where the store does not say.
+  [[nodiscard]] bool has(const std::string& key);
 
   using Delivered = std::function<void(const SpooledBatch& batch, std::size_t added)>;
   using Broken = std::function<void(const SpooledBatch& batch, const base::Error& why)>;
-  // Whether the index or the store has the batch; false where the store does not say.
-  [[nodiscard]] bool has(const std::string& key);
 
   // Everything that waits in the spool, oldest first, until `stop`. A file that is broken, or cannot be read
   // or removed, stays where it is and does not keep the others; nor does a spool that cannot be read. False
@@ -51,6 +55,9 @@ class Delivery {
   store::ObjectStore& store_;
   index::Index& index_;
   VersionSpacer spacer_;
+
+  std::mutex mutex_;
+  std::unordered_set<std::string> made_;  // objects that this has put where none were, and not recorded
 };
 
 }  // namespace runctl::flow
