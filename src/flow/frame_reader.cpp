@@ -117,9 +117,11 @@ bool FrameReader::read_cached(const std::string& key, const run::Frame& frame, s
 
 void FrameReader::read(std::span<const FramePlace> places, const Sink& sink, const Failure& failed) {
   std::vector<PlannedRange> plan;
+  std::size_t missing = 0;
   for (std::size_t i = 0; i < places.size(); ++i) {
     const auto& [key, frame] = places[i];
     if (read_cached(key, frame, i, sink)) continue;
+    ++missing;
     const std::uint64_t end = frame.offset + frame.stored;
     const bool near = !plan.empty() && plan.back().range.key == key &&
                       frame.offset <= plan.back().range.offset + plan.back().range.length + k_range_gap &&
@@ -133,9 +135,8 @@ void FrameReader::read(std::span<const FramePlace> places, const Sink& sink, con
   if (ranges.empty()) return;
   // Writing to the cache takes as long as decompressing, so one thread does the one and others the other, for
   // one range at a time, so that no more than that waits.
-  const bool is_one = plan.size() == 1 && plan.front().frames.size() == 1;
-  base::ThreadPool keeper(cache_ != nullptr && !is_one ? 1 : 0);
-  base::ThreadPool unpackers(places.size() < k_worth_threads ? 0 : unpacking_threads());
+  base::ThreadPool keeper(cache_ != nullptr && missing > 1 ? 1 : 0);
+  base::ThreadPool unpackers(missing < k_worth_threads ? 0 : unpacking_threads());
   std::vector<std::future<void>> kept;
   const auto use = [&](std::size_t range, const std::string& bytes) {
     for (std::future<void>& frame : kept) frame.get();
