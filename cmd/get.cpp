@@ -92,20 +92,20 @@ class GetCommand {
   void get(flow::Fetcher& fetcher, const std::vector<std::string>& ids) {
     std::vector<flow::Fetcher::Wanted> wanted = locate(fetcher, ids);
     std::vector<std::string> unknown = unknown_of(wanted);
-    const bool all_known = unknown.empty();
     std::set<std::string> days;
     for (const std::string& id : unknown) {
       const auto milliseconds = run::uuid_v7_milliseconds(run::id_of_text(id));
       if (milliseconds) days.insert(base::day_text(*milliseconds * 1000));
     }
+    bool knows_more = false;
     if (days.size() == 1) {
       flow::SyncScope scope;
       scope.only = *days.begin();
-      sync(scope);
-      unknown = unknown_of(locate(fetcher, unknown));
+      knows_more = sync(scope);
+      if (knows_more) unknown = unknown_of(locate(fetcher, unknown));
     }
-    if (!unknown.empty()) sync({});
-    if (!all_known) wanted = locate(fetcher, ids);
+    if (!unknown.empty() && sync({})) knows_more = true;
+    if (knows_more) wanted = locate(fetcher, ids);
     const Metrics::Phase phase(session_.metrics(), "fetch");
     fetcher.get(wanted);
   }
@@ -128,8 +128,9 @@ class GetCommand {
     return unknown;
   }
 
-  void sync(const flow::SyncScope& scope) {
-    if (options_.no_sync || synced_) return;
+  // True where the index may know more than before.
+  bool sync(const flow::SyncScope& scope) {
+    if (options_.no_sync || synced_) return false;
     index::Index index = session_.index_for_writing();
     try {
       const flow::SyncReport report = sync_index(session_, index, scope);
@@ -144,6 +145,7 @@ class GetCommand {
       }
     }
     if (!index_) index_ = session_.index_for_reading();
+    return true;
   }
 
   // What the index knows is enough: no run is read.
