@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/hash.hpp"
+#include "base/text.hpp"
 #include "batch/footer.hpp"
 #include "run/record.hpp"
 #include "run/table.hpp"
@@ -67,7 +68,7 @@ Batch complete(PendingBatch pending);
 // comes from elsewhere is copied before them.
 class FrameContent {
  public:
-  using Text = std::shared_ptr<const std::string>;
+  using Text = std::shared_ptr<const base::Text>;
 
   // `bytes` lie in `text`, or anywhere until this returns.
   void add(std::string_view bytes, const Text& text);

@@ -12,9 +12,8 @@ namespace {
 
 // Large enough that handing blocks between threads costs nothing, small enough that several fit in a cache.
 constexpr std::size_t k_block = 1U << 20;
-// Stays in a core's cache. Making room in a block for what may come would fill that with zeros first, for
-// each of the pieces that a pipe gives.
-constexpr std::size_t k_buffer = 128U << 10;
+// What a full block may be larger by, so that there is room for a whole piece of a pipe at its end.
+constexpr std::size_t k_piece = 128U << 10;
 // Runs and rejects in a block: more than real input has in its size, and what is kept of them is a few MB.
 constexpr std::size_t k_found = 1U << 13;
 
@@ -24,7 +23,7 @@ run::ReadState input_start() {
   return state;
 }
 
-std::unique_ptr<run::Block> parse(run::BlockReader& reader, std::string text, const run::ReadState& state,
+std::unique_ptr<run::Block> parse(run::BlockReader& reader, base::Text text, const run::ReadState& state,
                                   bool last) {
   auto block = std::make_unique<run::Block>();
   block->text = std::move(text);
@@ -40,8 +39,7 @@ BlockSource::BlockSource(std::vector<Input> inputs, const Options& options, base
       pool_(pool),
       pieces_(options.blocks_ahead > 0 ? options.blocks_ahead : std::numeric_limits<std::size_t>::max()),
       reader_(options.records, options.max_run_bytes, k_found),
-      state_(input_start()),
-      buffer_(std::make_unique_for_overwrite<char[]>(k_buffer)) {}
+      state_(input_start()) {}
 
 BlockSource::~BlockSource() {
   cancel();
@@ -83,12 +81,15 @@ void BlockSource::read_inputs() {
 }
 
 // Reads behind `text`; 0 at the end, or when what was read has waited long enough for more.
-std::size_t BlockSource::read_some(std::size_t input, std::string& text) {
-  const std::size_t got = inputs_[input].read({buffer_.get(), k_buffer}, quiet_at_);
-  // A small file needs no more than its size; one that inflates to more grows from there.
-  constexpr std::size_t k_room = k_block + k_buffer;
-  text.reserve(std::min<std::uint64_t>(k_room, inputs_[input].size().value_or(k_room)));
-  text.append(buffer_.get(), got);
+std::size_t BlockSource::read_some(std::size_t input, base::Text& text) {
+  const std::size_t most = std::max(k_block, text.size()) + k_piece - text.size();
+  // A small file needs no more than its size, and a byte to see its end; one that inflates to more grows from
+  // there.
+  const std::uint64_t whole = inputs_[input].size().value_or(k_block) + 1;
+  const std::size_t room = text.size() < whole ? std::min<std::uint64_t>(most, whole - text.size()) : 1;
+  const std::span<char> out = text.room(room);
+  const std::size_t got = inputs_[input].read(out.first(std::min(out.size(), most)), quiet_at_);
+  text.grow(got);
   text_bytes_ += got;
   if (got > 0 && !quiet_at_ && options_.linger.count() > 0) quiet_at_ = Clock::now() + options_.linger;
   return got;
@@ -96,7 +97,7 @@ std::size_t BlockSource::read_some(std::size_t input, std::string& text) {
 
 // Blocks end with a line wherever one ends in them, so that those of NDJSON can be parsed by themselves.
 void BlockSource::read_input(std::size_t input) {
-  std::string text;
+  base::Text text;
   bool at_line_start = true;
   bool first = true;
   Piece piece;
@@ -109,11 +110,11 @@ void BlockSource::read_input(std::size_t input) {
       if (got == 0 && !early) break;
       if (early) quiet_at_.reset();
       if (text.size() < k_block && !early) continue;
-      const std::size_t newline = text.rfind('\n');
+      const std::size_t newline = text.view().rfind('\n');
       if (early && newline == std::string::npos) continue;
       const std::size_t cut = newline == std::string::npos ? text.size() : newline + 1;
-      std::string rest = text.substr(cut);
-      text.resize(cut);
+      base::Text rest(text.view().substr(cut));
+      text.cut(cut);
       Piece next;
       next.input = input;
       next.early = early;
@@ -133,18 +134,18 @@ void BlockSource::read_input(std::size_t input) {
   piece.followed_from = inputs_[input].followed_from();
   if (cancelled_) {
     // Half a record must not be taken for a broken one.
-    text.resize(text.rfind('\n') + 1);
+    text.cut(text.view().rfind('\n') + 1);
     piece.failure.clear();
   }
   piece.assumed = first ? input_start() : run::ReadState{};
   hand_over(std::move(piece), std::move(text), at_line_start);
 }
 
-bool BlockSource::hand_over(Piece piece, std::string text, bool whole_lines) {
+bool BlockSource::hand_over(Piece piece, base::Text text, bool whole_lines) {
   if (whole_lines && parse_ahead_) {
     // The task may outlive this object, so it holds all it needs.
     auto task = [options = options_, state = piece.assumed, last = piece.last,
-                 shared = std::make_shared<std::string>(std::move(text))] {
+                 shared = std::make_shared<base::Text>(std::move(text))] {
       run::BlockReader reader(options.records, options.max_run_bytes, k_found);
       return parse(reader, std::move(*shared), state, last);
     };
@@ -180,7 +181,7 @@ bool BlockSource::accept() {
   at_start_ = false;
   if (!piece_.parsed.valid()) return parse_here();
   std::unique_ptr<run::Block> block = piece_.parsed.get();
-  if (carry_.empty() && state_ == piece_.assumed) {
+  if (carry_.size() == 0 && state_ == piece_.assumed) {
     given_.block = std::move(block);
     give();
     return true;
@@ -192,7 +193,7 @@ bool BlockSource::accept() {
 }
 
 bool BlockSource::parse_here() {
-  carry_ += piece_.text;
+  carry_.append(piece_.text);
   // A record that did not end in what there was is not tried again before there is twice as much, so
   // that a long one costs no more than reading it twice. In a quiet pipe a short one is.
   const bool quiet = piece_.early && carry_.size() <= 4 * k_block;
@@ -211,11 +212,11 @@ void BlockSource::give() {
   state_ = block.end;
   line_ += block.lines;
   given_.place = place_behind(block);
-  carry_.clear();
+  carry_ = {};
   if (block.full) return;
   carry_at_ += block.consumed;
   given_.input_ends = piece_.last;
-  carry_ = block.text.substr(block.consumed);
+  carry_ = base::Text(block.text.view().substr(block.consumed));
   carry_tried_ = carry_.size();
   if (!piece_.failure.empty()) {
     run::Reject reject;
@@ -233,14 +234,14 @@ std::optional<FilePlace> BlockSource::place_behind(const run::Block& block) cons
   FilePlace place = *piece_.followed_from;
   place.offset = carry_at_ + block.consumed;
   place.line = line_ - 1;
-  set_tail(place, std::string_view(block.text).substr(0, block.consumed));
+  set_tail(place, block.text.view().substr(0, block.consumed));
   return place;
 }
 
 void BlockSource::start_input() {
   at_start_ = true;
   state_ = input_start();
-  carry_.clear();
+  carry_ = {};
   carry_tried_ = 0;
   line_ = 1;
   parse_ahead_ = true;

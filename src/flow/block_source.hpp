@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/queue.hpp"
+#include "base/text.hpp"
 #include "base/thread_pool.hpp"
 #include "flow/input.hpp"
 #include "run/reader.hpp"
@@ -75,14 +76,14 @@ class BlockSource {
     std::optional<FilePlace> followed_from;           // where the followed file that it is of was begun
     std::future<std::unique_ptr<run::Block>> parsed;  // where it was parsed ahead, under `assumed`
     run::ReadState assumed;
-    std::string text;  // where it was not
+    base::Text text;  // where it was not
     std::exception_ptr error;
   };
 
   void read_inputs();
   void read_input(std::size_t input);
-  std::size_t read_some(std::size_t input, std::string& text);
-  bool hand_over(Piece piece, std::string text, bool whole_lines);
+  std::size_t read_some(std::size_t input, base::Text& text);
+  bool hand_over(Piece piece, base::Text text, bool whole_lines);
   bool accept();
   bool parse_here();
   void give();
@@ -103,13 +104,11 @@ class BlockSource {
   ParsedBlock given_;
   run::BlockReader reader_;
   run::ReadState state_;
-  std::string carry_;            // text that is read but not consumed
+  base::Text carry_;             // text that is read but not consumed
   std::size_t carry_tried_ = 0;  // how much of it was in vain parsed
   std::uint64_t line_ = 1;
   bool at_start_ = true;        // nothing of this input, or of this followed file, was accepted yet
   std::uint64_t carry_at_ = 0;  // where in the followed file the carry begins, in bytes
-
-  std::unique_ptr<char[]> buffer_;  // of the reading thread
 
   bool started_ = false;
   std::thread thread_;  // last: it uses all of the above

@@ -34,8 +34,8 @@ class Delivery {
   store::ObjectInfo put(const std::string& key, std::span<const std::string_view> parts,
                         const base::Sha256Digest& digest, const run::Table& table,
                         const index::TableKeys& keys);
-  // What was put. Returns how many of its runs this has made known: none where the batch was in the store before,
-  // from a killed ingest or one that goes on beside this.
+  // What was put. Returns how many of its runs this has made known: none where the batch was in the store
+  // before, from a killed ingest or one that goes on beside this.
   std::size_t record(const store::ObjectInfo& object, const run::Table& table, const index::TableKeys& keys);
 
   // Whether the index or the store has the batch; false where the store does not say.

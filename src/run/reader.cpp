@@ -147,7 +147,7 @@ class BlockReader::Walk {
   [[nodiscard]] bool in_array() const { return state_.place != Place::between; }
 
   bool value() {
-    const std::string_view rest = std::string_view(text_).substr(at_);
+    const std::string_view rest = text_.substr(at_);
     const Scan scan = reader_.scanner_.scan(rest);
     if (scan.verdict == Verdict::valid && scan.end <= reader_.max_run_bytes_) {
       return rest.front() == '{' ? object(scan) : not_an_object(scan.end);
@@ -169,7 +169,7 @@ class BlockReader::Walk {
     }
     const std::size_t begin = at_;
     at_ += scan.end;
-    const std::string_view original = std::string_view(text_).substr(begin, scan.end);
+    const std::string_view original = text_.substr(begin, scan.end);
     std::string_view json = original;
     if (scan.on_one_line) {
       lines_.pass(begin, at_);
@@ -244,7 +244,7 @@ class BlockReader::Walk {
     if (first == begin) return true;
     const std::size_t end = end_of_line(first);
     if (end == k_none) return false;
-    const Scan scan = reader_.scanner_.scan(std::string_view(text_).substr(first, end - first));
+    const Scan scan = reader_.scanner_.scan(text_.substr(first, end - first));
     return scan.verdict == Verdict::valid && behind_blanks(first + scan.end) == end;
   }
 
@@ -349,8 +349,7 @@ class BlockReader::Walk {
   void reject(std::size_t fault, std::uint64_t column, std::string reason, std::size_t begin,
               std::size_t end) {
     block_.rejects.push_back({lines_.line_at(fault), column, std::move(reason),
-                              std::string_view(text_).substr(begin, end - begin), block_.records.size(),
-                              false});
+                              text_.substr(begin, end - begin), block_.records.size(), false});
   }
 
   // For a person: in bytes, from 1.
@@ -376,7 +375,7 @@ class BlockReader::Walk {
 
   BlockReader& reader_;
   Block& block_;
-  const std::string& text_;
+  const std::string_view text_;
   ReadState state_;
   const bool last_;
   std::size_t at_;

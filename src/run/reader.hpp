@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/text.hpp"
 #include "run/json.hpp"
 #include "run/record.hpp"
 
@@ -45,7 +46,7 @@ struct Reject {
 
 // A piece of an input and what was found in it.
 struct Block {
-  std::string text;
+  base::Text text;
   Arena arena;
   std::vector<Record> records;
   std::vector<Reject> rejects;

@@ -71,7 +71,7 @@ Reading read(std::string_view text, std::size_t max_run, std::size_t max_found, 
     const std::size_t piece = std::min(std::max<std::size_t>(next_piece(), 1), text.size() - given);
     // A block is read where it lies: what a record borrows from must outlive the reading.
     run::Block block;
-    block.text = rest + std::string(text.substr(given, piece));
+    block.text = base::Text(rest + std::string(text.substr(given, piece)));
     given += piece;
     last = given == text.size();
     do {
@@ -88,7 +88,7 @@ Reading read(std::string_view text, std::size_t max_run, std::size_t max_found, 
       reading.lines += block.lines;
       state = block.end;
     } while (block.full);
-    rest = block.text.substr(block.consumed);
+    rest = block.text.view().substr(block.consumed);
   }
   return reading;
 }

@@ -87,7 +87,7 @@ Run make_run(std::size_t id, std::size_t version, tests::Random& random) {
 void read_run(Run& run) {
   run::BlockReader reader({}, 1U << 20);
   run::Block block;
-  block.text = run.text + "\n";
+  block.text = base::Text(run.text + "\n");
   run::ReadState state;
   state.place = run::ReadState::Place::input_start;
   reader.read(block, state, true);

@@ -4,6 +4,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/hash.hpp"
+#include "base/text.hpp"
 #include "base/time.hpp"
 #include "base/utf8.hpp"
 #include "support.hpp"
@@ -85,6 +86,35 @@ TEST_CASE("foreign text cannot steer a terminal") {
   CHECK(base::printable("\xC2\x9B") == "\\xc2\\x9b");
   CHECK(base::printable("caf\xC3\xA9 \xFF") == "caf\xC3\xA9 \\xff");
   CHECK(base::printable("abcdef", 3) == "abc...");
+}
+
+TEST_CASE("a text grows by what is appended and by what is written into its room") {
+  base::Text text;
+  CHECK(text.view().empty());
+  text.append("");
+  std::string expected;
+  for (int i = 0; i < 300; ++i) {
+    const std::string piece = std::to_string(i * i);
+    if (i % 3 == 0) {
+      text.append(piece);
+    } else {
+      const std::span<char> room = text.room(piece.size());
+      REQUIRE(room.size() >= piece.size());
+      std::copy(piece.begin(), piece.end(), room.begin());
+      text.grow(piece.size());
+    }
+    expected += piece;
+    REQUIRE(text.view() == expected);
+  }
+  CHECK(base::Text(expected).room(0).empty());  // no more memory than it needs
+  text.cut(10);
+  text.cut(100);
+  CHECK(text.view() == expected.substr(0, 10));
+  base::Text other(std::move(text));
+  CHECK(other.view() == expected.substr(0, 10));
+  text = base::Text("new");
+  other = std::move(text);
+  CHECK(other.view() == "new");
 }
 
 TEST_CASE("a foreign length is never trusted") {

@@ -30,7 +30,7 @@ std::vector<batch::Batch> batches_of(const std::string& ndjson, std::uint64_t ba
                                      Lines lines = Lines::left) {
   const auto shared = std::make_shared<run::Block>();
   run::Block& block = *shared;
-  block.text = ndjson;
+  block.text = base::Text(ndjson);
   run::BlockReader({}, 1U << 30).read(block, {}, true);
   REQUIRE(block.rejects.empty());
   const batch::FrameContent::Text text(shared, &block.text);
@@ -190,10 +190,8 @@ TEST_CASE("a batch does not depend on where its runs lie, nor on what lies betwe
 }
 
 TEST_CASE("a frame's content is what was added, left where it is as far as that goes") {
-  const auto text = std::make_shared<const std::string>("one\ntwo\n three\nfour");
-  const auto part = [&text](std::size_t at, std::size_t length) {
-    return std::string_view(*text).substr(at, length);
-  };
+  const auto text = std::make_shared<const base::Text>("one\ntwo\n three\nfour");
+  const auto part = [&text](std::size_t at, std::size_t length) { return text->view().substr(at, length); };
   batch::FrameContent content;
   content.add(part(0, 3), text);
   content.add_newline();
@@ -211,16 +209,16 @@ TEST_CASE("a frame's content is what was added, left where it is as far as that 
   CHECK(content.joined() == "one\ntwo\nthree\nelsewhere\nfour\n");
   CHECK(text.use_count() == 1);
 
-  const auto long_text = std::make_shared<const std::string>((4U << 20) + 1, 'x');
+  const auto long_text = std::make_shared<const base::Text>(std::string((4U << 20) + 1, 'x'));
   batch::FrameContent copy;
-  copy.add(std::string_view(*long_text).substr(1, 5), long_text);
+  copy.add(long_text->view().substr(1, 5), long_text);
   CHECK(copy.joined() == "xxxxx");
   CHECK(long_text.use_count() == 1);
 }
 
 TEST_CASE("a frame that cannot be compressed fails its batch, whoever waits for it") {
   const auto block = std::make_shared<run::Block>();
-  block->text = sample_runs(1000);  // of one day
+  block->text = base::Text(sample_runs(1000));  // of one day
   run::BlockReader({}, 1U << 30).read(*block, {}, true);
   for (const std::size_t threads : {0U, 1U, 2U}) {
     CAPTURE(threads);
@@ -243,7 +241,8 @@ TEST_CASE("a frame that cannot be compressed fails its batch, whoever waits for 
     };
     const std::size_t frames = batch_of(std::string::npos).table.frames.size();
     REQUIRE(frames > 3);
-    CHECK(object_of(batch_of(std::string::npos)) == object_of(batches_of(block->text).front()));
+    CHECK(object_of(batch_of(std::string::npos)) ==
+          object_of(batches_of(std::string(block->text.view())).front()));
     for (const std::size_t broken : {frames - 1, frames - 2})
       CHECK_THROWS_WITH_AS(batch_of(broken), "no memory", base::Error);
   }

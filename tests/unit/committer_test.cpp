@@ -63,7 +63,7 @@ void limit_files(rlim_t bytes) {
 
 std::future<flow::CompleteBatch> batch_of(const std::string& run) {
   const auto block = std::make_shared<run::Block>();
-  block->text = run + "\n";
+  block->text = base::Text(run + "\n");
   run::BlockReader({}, 1U << 20).read(*block, {}, true);
   REQUIRE(block->records.size() == 1);
   batch::Writer writer(1U << 20, [](batch::FrameContent content) {
@@ -128,8 +128,8 @@ class TwoBatches {
         std::move(*index::Index::open(index_path(), store.url(), index::Index::Access::write));
     flow::Delivery delivery(store, index, base::system_clock());
     const auto broken = [](const flow::SpooledBatch& /*batch*/, const base::Error& why) { FAIL(why.what()); };
-    CHECK(delivery.drain(spool, [](const flow::SpooledBatch& /*batch*/, std::size_t /*added*/) {}, broken,
-                         {}));
+    CHECK(
+        delivery.drain(spool, [](const flow::SpooledBatch& /*batch*/, std::size_t /*added*/) {}, broken, {}));
     CHECK(index.status().runs == 2);
     std::size_t objects = 0;
     store.list("", [&objects](const store::ObjectInfo& /*object*/) { ++objects; });

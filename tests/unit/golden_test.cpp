@@ -49,7 +49,7 @@ TEST_CASE("frozen batches are readable for ever") {
 
     // What the footer says of each run is what the run says of itself.
     run::Block block;
-    block.text = expected;
+    block.text = base::Text(expected);
     run::BlockReader({}, 1U << 30).read(block, {}, true);
     REQUIRE(block.records.size() == table.size());
     for (std::size_t i = 0; i < table.size(); ++i) {

@@ -40,7 +40,7 @@ Found read_in_pieces(const std::string& text, const std::vector<std::size_t>& cu
   for (std::size_t i = 0; i <= cuts.size(); ++i) {
     const std::size_t end = i == cuts.size() ? text.size() : cuts[i];
     run::Block block;
-    block.text = carry + text.substr(at, end - at);
+    block.text = base::Text(carry + text.substr(at, end - at));
     at = end;
     do {
       reader.read(block, state, i == cuts.size());
@@ -57,7 +57,7 @@ Found read_in_pieces(const std::string& text, const std::vector<std::size_t>& cu
       line += block.lines;
       state = block.end;
     } while (block.full);
-    carry = block.text.substr(block.consumed);
+    carry = block.text.view().substr(block.consumed);
   }
   CHECK(carry.empty());
   return found;
