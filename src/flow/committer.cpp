@@ -47,24 +47,33 @@ bool Committer::ship(Shipment shipment) {
 }
 
 // After those that were given before, unless one of them could not be put or recorded.
-std::future<Committer::PutBatch> Committer::put(std::future<CompleteBatch> batch) {
-  return uploads_.submit([this, batch = std::move(batch)]() mutable {
+std::future<std::shared_ptr<Committer::PutBatch>> Committer::put(std::future<CompleteBatch> batch) {
+  std::promise<std::shared_ptr<PutBatch>> begun;
+  auto result = begun.get_future();
+  uploads_.submit([this, batch = std::move(batch), begun = std::move(begun)]() mutable {
+    std::shared_ptr<PutBatch> put;
+    std::promise<store::ObjectInfo> done;
+    bool ahead = false;
     try {
-      PutBatch put{batch.get(), {}, {}};
-      if (puts_ahead_) {
-        try {
-          store(put);
-        } catch (const Error&) {
-          puts_ahead_ = false;
-          put.failure = std::current_exception();
-        }
-      }
-      return put;
+      put = std::make_shared<PutBatch>();
+      put->complete = batch.get();
+      ahead = puts_ahead_;
+      if (ahead) put->ahead = done.get_future();
     } catch (...) {
       puts_ahead_ = false;
-      throw;
+      begun.set_exception(std::current_exception());
+      return;
+    }
+    begun.set_value(put);
+    if (!ahead) return;
+    try {
+      done.set_value(store(put->complete));
+    } catch (...) {
+      puts_ahead_ = false;
+      done.set_exception(std::current_exception());
     }
   });
+  return result;
 }
 
 void Committer::end() {
@@ -127,8 +136,8 @@ bool Committer::try_to_take(Arrival& arrival) {
 
 void Committer::take(Arrival& arrival) {
   if (arrival.batch.valid()) {
-    PutBatch batch = arrival.batch.get();
-    if (settle(batch) && events_.stored) events_.stored(arrival.ids);
+    const std::shared_ptr<PutBatch> batch = arrival.batch.get();
+    if (settle(*batch) && events_.stored) events_.stored(arrival.ids);
   }
   if (arrival.place && events_.reached) events_.reached(*arrival.place);
   ++committed_;
@@ -143,8 +152,7 @@ bool Committer::settle(PutBatch& put) {
     done_.bytes_stored += batch.size;
     return true;
   }
-  // What the store said ahead was before that: it is asked again in the batch's turn.
-  if (waits_) put.failure = nullptr;
+  if (waits_) end_ahead(put);
   // One after the other: what waits is older.
   const bool turn = !waits_ || (Clock::now() >= retry_at_ && deliver_waiting());
   return (turn && attempt(put)) || !set_aside(put);
@@ -153,12 +161,14 @@ bool Committer::settle(PutBatch& put) {
 bool Committer::attempt(PutBatch& put) {
   const batch::Batch& batch = put.complete.batch;
   try {
-    if (put.failure) std::rethrow_exception(std::exchange(put.failure, nullptr));
-    if (!put.object) store(put);
-    done_.stored += delivery_->record(*put.object, batch.table, put.complete.keys);
+    done_.stored +=
+        put.ahead.valid() && delivery_->records_while_put()
+            ? delivery_->record_while_put(batch, put.complete.keys, [&] { return object_of(put); })
+            : delivery_->record(object_of(put), batch.table, put.complete.keys);
   } catch (const Error& error) {
     if (!keep_) throw;
     failed(error);
+    end_ahead(put);
     return false;
   }
   ++done_.batches;
@@ -166,10 +176,26 @@ bool Committer::attempt(PutBatch& put) {
   return true;
 }
 
-void Committer::store(PutBatch& put) {
-  const batch::Batch& batch = put.complete.batch;
+// As the store has it; put now, unless that was done ahead.
+const store::ObjectInfo& Committer::object_of(PutBatch& put) {
+  if (put.ahead.valid()) put.object = put.ahead.get();
+  if (!put.object) put.object = store(put.complete);
+  return *put.object;
+}
+
+// Where something has failed: what the store refused ahead it is asked for again in the batch's turn.
+void Committer::end_ahead(PutBatch& put) {
+  if (!put.ahead.valid()) return;
+  try {
+    put.object = put.ahead.get();
+  } catch (const Error&) {
+  }
+}
+
+store::ObjectInfo Committer::store(const CompleteBatch& complete) {
+  const batch::Batch& batch = complete.batch;
   const std::vector<std::string_view> parts = batch.parts();
-  put.object = delivery_->put(batch.key, parts, batch.digest, batch.table, put.complete.keys);
+  return delivery_->put(batch.key, parts, batch.digest, batch.table, complete.keys);
 }
 
 // Into the spool. While that has no room nothing more is taken, so that the pipe is held back; false where

@@ -1,5 +1,6 @@
 // The last stage of an ingest: takes complete batches, stores them, records them, both in input order, so
-// that what is stored is always a prefix of the input. A batch is stored while the one before it is recorded.
+// that what is stored is always a prefix of the input. A batch is stored while the one before it is recorded;
+// and, where the store is a directory, while it is recorded itself.
 #pragma once
 
 #include <atomic>
@@ -9,6 +10,7 @@
 #include <exception>
 #include <functional>
 #include <future>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -78,27 +80,29 @@ class Committer {
  private:
   using Clock = std::chrono::steady_clock;
 
-  // What became of a batch while the one before it was recorded.
+  // A batch that may have been put, or be on its way to the store.
   struct PutBatch {
     CompleteBatch complete;
-    std::optional<store::ObjectInfo> object;  // absent: it was not put
-    std::exception_ptr failure;               // why the store did not take it, if it was asked
+    std::future<store::ObjectInfo> ahead;  // what the other thread's put gives, which was not asked yet
+    std::optional<store::ObjectInfo> object;
   };
   struct Arrival {
-    std::future<PutBatch> batch;
+    std::future<std::shared_ptr<PutBatch>> batch;
     std::vector<std::string> ids;
     std::optional<FilePlace> place;
   };
 
   [[nodiscard]] bool is_ending();
   void wait_for_retry();
-  std::future<PutBatch> put(std::future<CompleteBatch> batch);
+  std::future<std::shared_ptr<PutBatch>> put(std::future<CompleteBatch> batch);
   void work();
   bool try_to_take(Arrival& arrival);
   void take(Arrival& arrival);
   bool settle(PutBatch& put);
   bool attempt(PutBatch& put);
-  void store(PutBatch& put);
+  const store::ObjectInfo& object_of(PutBatch& put);
+  static void end_ahead(PutBatch& put);
+  store::ObjectInfo store(const CompleteBatch& complete);
   bool set_aside(PutBatch& put);
   bool deliver_waiting();
   void failed(const base::Error& error);

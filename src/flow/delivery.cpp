@@ -39,9 +39,22 @@ store::ObjectInfo Delivery::put(const std::string& key, std::span<const std::str
 std::size_t Delivery::record(const store::ObjectInfo& object, const run::Table& table,
                              const index::TableKeys& keys) {
   const auto added = index_.add({object.key, object.size, object.modified_ns}, table, keys);
+  return made_known(object.key, added.value_or(table.size()));
+}
+
+std::size_t Delivery::record_while_put(const batch::Batch& batch, const index::TableKeys& keys,
+                                       const Confirmed& confirmed) {
+  const auto added = index_.add({batch.key, batch.size, 0}, batch.table, keys,
+                                [&confirmed] { return confirmed().modified_ns; });
+  if (!added) confirmed();
+  return made_known(batch.key, added.value_or(batch.table.size()));
+}
+
+// Where another program has recorded the batch first, that did not count its runs: it did not make the
+// object.
+std::size_t Delivery::made_known(const std::string& key, std::size_t runs) {
   const std::lock_guard lock(mutex_);
-  // Where another program has recorded it first, that did not count its runs: it did not make the object.
-  return made_.erase(object.key) > 0 ? added.value_or(table.size()) : 0;
+  return made_.erase(key) > 0 ? runs : 0;
 }
 
 bool Delivery::has(const std::string& key) {

@@ -13,6 +13,7 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/hash.hpp"
+#include "batch/writer.hpp"
 #include "flow/spool.hpp"
 #include "flow/version_spacer.hpp"
 #include "index/index.hpp"
@@ -38,6 +39,13 @@ class Delivery {
   // before, from a killed ingest or one that goes on beside this.
   std::size_t record(const store::ObjectInfo& object, const run::Table& table, const index::TableKeys& keys);
 
+  // Whether the index may be locked as long as a put takes.
+  [[nodiscard]] bool records_while_put() const { return store_.is_local(); }
+  // What is being put by another thread: `confirmed` waits for that, and returns or throws what it did.
+  using Confirmed = std::function<store::ObjectInfo()>;
+  std::size_t record_while_put(const batch::Batch& batch, const index::TableKeys& keys,
+                               const Confirmed& confirmed);
+
   // Whether the index or the store has the batch; false where the store does not say.
   [[nodiscard]] bool has(const std::string& key);
 
@@ -52,6 +60,8 @@ class Delivery {
              const std::stop_token& stop);
 
  private:
+  std::size_t made_known(const std::string& key, std::size_t runs);
+
   store::ObjectStore& store_;
   index::Index& index_;
   VersionSpacer spacer_;

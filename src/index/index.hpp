@@ -67,10 +67,15 @@ class Index {
   Index& operator=(Index&&) noexcept;
   ~Index();
 
+  // Waits until the store has confirmed a batch, and returns its modification time; throws where it does not.
+  using Confirmed = std::function<std::int64_t()>;
   // Records a batch in one transaction, after the store has confirmed it. Of runs that the index already has,
   // with the same id and bytes, the copy that the store took first counts. Returns how many runs are new;
-  // nothing where the index has the batch already. `keys` are those of the table.
-  std::optional<std::size_t> add(const BatchInfo& batch, const run::Table& table, const TableKeys& keys);
+  // nothing where the index has the batch already. `keys` are those of the table. With `confirmed` the batch
+  // may be on its way: that is asked last, while others that write wait, and tells what batch.modified_ns
+  // does not.
+  std::optional<std::size_t> add(const BatchInfo& batch, const run::Table& table, const TableKeys& keys,
+                                 const Confirmed& confirmed = {});
   std::optional<std::size_t> add(const BatchInfo& batch, const run::Table& table) {
     return add(batch, table, keys_of(table));
   }

@@ -54,14 +54,19 @@ class Recorder {
   Recorder(Index::Tables& tables, std::int64_t batch, const run::Table& table, const TableKeys& keys)
       : tables_(tables), database_(tables.database), batch_(batch), table_(table), keys_(keys) {}
 
+  // All but what depends on when the store took the batch. Returns how many runs are new.
   std::size_t record() {
     find_present();
     number_rows();
     insert_runs();
     insert_fields();
     add_postings();
-    for (const run::Id& id : touched_) mark_old_versions(id);
     return added_;
+  }
+
+  void order_versions() {
+    move_to_older();
+    for (const run::Id& id : touched_) mark_old_versions(id);
   }
 
  private:
@@ -126,10 +131,6 @@ class Recorder {
     Statement insert = database_.prepare(
         "INSERT INTO run(id, trace, parent, fingerprint, batch, raw_offset, length, name, run_type, status, "
         "tags, start, duration, error) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)");
-    Statement move_to_older = database_.prepare(
-        "UPDATE run SET batch = ?2, raw_offset = ?3 WHERE run = ?1 AND "
-        "(SELECT modified, key FROM batch WHERE batch = ?2) < "
-        "(SELECT b.modified, b.key FROM batch b WHERE b.batch = run.batch)");
     const auto bind_optional = [&insert](int parameter, bool given, std::int64_t number) {
       if (given)
         insert.bind(parameter, number);
@@ -140,15 +141,7 @@ class Recorder {
     insert.bind(5, batch_);  // stands for all
     std::uint64_t raw_offset = 0;
     for (std::size_t i = 0; i < table_.size(); raw_offset += table_.lengths[i] + 1, ++i) {
-      if (rows_[i] == 0) {
-        // A batch that was stored earlier than the one which a run is known from is found later, when others'
-        // batches are synced: the run is as old as its oldest copy, whatever the order in which an index
-        // heard of them.
-        if (present_[i] != k_repeated) {
-          move_to_older.bind(1, present_[i]).bind(2, batch_).bind(3, as_signed(raw_offset)).run();
-        }
-        continue;
-      }
+      if (rows_[i] == 0) continue;
       insert.bind_blob(1, bytes_of(table_.ids[i]));
       if (table_.traces[i] == table_.ids[i])
         insert.bind_null(2);
@@ -178,6 +171,22 @@ class Recorder {
     Statement count = database_.prepare("UPDATE name SET runs = runs + ?2 WHERE name = ?1");
     for (std::uint32_t name = 1; name < uses.size(); ++name) {
       if (uses[name] != 0) count.bind(1, names_.of(name)).bind(2, uses[name]).run();
+    }
+  }
+
+  // A batch that was stored earlier than the one which a run is known from is found later, when others'
+  // batches are synced: the run is as old as its oldest copy, whatever the order in which an index heard of
+  // them.
+  void move_to_older() {
+    Statement move = database_.prepare(
+        "UPDATE run SET batch = ?2, raw_offset = ?3 WHERE run = ?1 AND "
+        "(SELECT modified, key FROM batch WHERE batch = ?2) < "
+        "(SELECT b.modified, b.key FROM batch b WHERE b.batch = run.batch)");
+    move.bind(2, batch_);
+    std::uint64_t raw_offset = 0;
+    for (std::size_t i = 0; i < table_.size(); raw_offset += table_.lengths[i] + 1, ++i) {
+      if (rows_[i] == 0 && present_[i] != k_repeated)
+        move.bind(1, present_[i]).bind(3, as_signed(raw_offset)).run();
     }
   }
 
@@ -288,7 +297,8 @@ class Recorder {
 
 }  // namespace
 
-std::size_t Index::Tables::add_batch(const BatchInfo& batch, const run::Table& table, const TableKeys& keys) {
+std::size_t Index::Tables::add_batch(const BatchInfo& batch, const run::Table& table, const TableKeys& keys,
+                                     const Confirmed& confirmed) {
   // Batches and segments are numbered on and on: past the greatest number the next would overflow.
   if (database.number("SELECT max(CAST(seq AS INTEGER)) FROM sqlite_sequence") >
       std::numeric_limits<std::int64_t>::max() / 2)
@@ -303,14 +313,21 @@ std::size_t Index::Tables::add_batch(const BatchInfo& batch, const run::Table& t
     insert_frame.bind(1, row).bind(2, as_signed(frame.raw_offset)).bind(3, frame.raw);
     insert_frame.bind(4, as_signed(frame.offset)).bind(5, frame.stored).run();
   }
-  return Recorder(*this, row, table, keys).record();
+  Recorder recorder(*this, row, table, keys);
+  const std::size_t added = recorder.record();
+  if (confirmed) {
+    Statement set_time = database.prepare("UPDATE batch SET modified = ?2 WHERE batch = ?1");
+    set_time.bind(1, row).bind(2, confirmed()).run();
+  }
+  recorder.order_versions();
+  return added;
 }
 
-std::optional<std::size_t> Index::add(const BatchInfo& batch, const run::Table& table,
-                                      const TableKeys& keys) {
+std::optional<std::size_t> Index::add(const BatchInfo& batch, const run::Table& table, const TableKeys& keys,
+                                      const Confirmed& confirmed) {
   Transaction transaction(tables_->database);
   if (has_batch(batch.key)) return std::nullopt;
-  const std::size_t added = tables_->add_batch(batch, table, keys);
+  const std::size_t added = tables_->add_batch(batch, table, keys, confirmed);
   transaction.commit();
   return added;
 }

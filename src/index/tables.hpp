@@ -55,7 +55,8 @@ struct Index::Tables {
   bool is_run(std::uint32_t row, const run::Id& id, std::uint64_t& fingerprint);
 
   // Records a batch inside a transaction; returns how many runs are new.
-  std::size_t add_batch(const BatchInfo& batch, const run::Table& table, const TableKeys& keys);
+  std::size_t add_batch(const BatchInfo& batch, const run::Table& table, const TableKeys& keys,
+                        const Confirmed& confirmed = {});
 
   Statement select_identity = database.prepare("SELECT id, fingerprint FROM run WHERE run = ?1");
   Statement select_frames = database.prepare(

@@ -140,6 +140,7 @@ class DirectoryStore final : public ObjectStore {
 
   // An AtomicFile stamps its files to the nanosecond.
   [[nodiscard]] std::chrono::milliseconds time_step() const override { return std::chrono::milliseconds(0); }
+  [[nodiscard]] bool is_local() const override { return true; }
 
   [[nodiscard]] Traffic traffic() const override {
     // Each is read once: they go on counting meanwhile, and the requests are the sum of the kinds.

@@ -103,6 +103,9 @@ class ObjectStore {
   // thread, one after the other.
   [[nodiscard]] virtual std::size_t calls_at_once() const { return 8; }
 
+  // Whether a put takes no longer than this machine's disk does, so that a lock may be held meanwhile.
+  [[nodiscard]] virtual bool is_local() const { return false; }
+
   [[nodiscard]] virtual Traffic traffic() const = 0;
 };
 

@@ -18,19 +18,20 @@ using namespace runctl;
 
 namespace {
 
-// A directory whose second put does not begin before `before_second`, nor end before `after_second`.
+// A directory each of whose puts, by its number, does not begin before `before_put`, nor end before
+// `after_put`.
 class SteeredStore final : public store::ObjectStore {
  public:
   explicit SteeredStore(const std::string& path) : directory_(store::open_directory(path)) {}
 
-  std::function<void()> before_second, after_second;
+  std::function<void(int)> before_put, after_put;
 
   store::PutResult put(const std::string& key, std::span<const std::string_view> parts,
                        const base::Sha256Digest& digest) override {
-    const bool second = ++puts_ == 2;
-    if (second && before_second) before_second();
+    const int number = ++puts_;
+    if (before_put) before_put(number);
     store::PutResult result = directory_->put(key, parts, digest);
-    if (second && after_second) after_second();
+    if (after_put) after_put(number);
     return result;
   }
   void read(std::span<const store::Range> ranges, const RangeSink& sink) override {
@@ -46,6 +47,7 @@ class SteeredStore final : public store::ObjectStore {
   bool remove(const std::string& key) override { return directory_->remove(key); }
   [[nodiscard]] std::string url() const override { return directory_->url(); }
   [[nodiscard]] std::chrono::milliseconds time_step() const override { return directory_->time_step(); }
+  [[nodiscard]] bool is_local() const override { return directory_->is_local(); }
   [[nodiscard]] store::Traffic traffic() const override { return directory_->traffic(); }
 
  private:
@@ -121,6 +123,11 @@ class TwoBatches {
     return report;
   }
 
+  // Runs that others see.
+  [[nodiscard]] std::int64_t recorded() const {
+    return index::Database(index_path(), index::Database::Mode::read).number("SELECT count(*) FROM run");
+  }
+
   // What the next command finds.
   void check_all_stored() {
     committer.reset();
@@ -149,7 +156,9 @@ class TwoBatches {
 
 TEST_CASE("batches that were put while the index failed count as new when they are recorded") {
   TwoBatches batches;
-  batches.store.after_second = [&batches] { batches.let_index_fail(); };
+  batches.store.after_put = [&batches](int number) {
+    if (number == 2) batches.let_index_fail();
+  };
   batches.ship();
   while (batches.committer->committed() < 2) std::this_thread::yield();
   CHECK(batches.spool.waiting().size() == 2);
@@ -165,7 +174,8 @@ TEST_CASE("batches that were put while the index failed count as new when they a
 
 TEST_CASE("a batch that the store refuses while the one before is recorded waits alone") {
   TwoBatches batches;
-  batches.store.before_second = [&batches] {
+  batches.store.before_put = [&batches](int number) {
+    if (number != 2) return;
     batches.let_first_be_recorded();
     throw base::Error(base::ErrorKind::remote, "the store is away");
   };
@@ -180,7 +190,8 @@ TEST_CASE("a batch that the store refuses while the one before is recorded waits
 
 TEST_CASE("a batch that store and spool refused once is put in its turn") {
   TwoBatches batches;
-  batches.store.before_second = [&batches] {
+  batches.store.before_put = [&batches](int number) {
+    if (number != 2) return;
     batches.let_index_fail();
     throw base::Error(base::ErrorKind::remote, "the store is away");
   };
@@ -200,5 +211,36 @@ TEST_CASE("a batch that store and spool refused once is put in its turn") {
   CHECK(report.lost == 0);
   std::filesystem::remove(spool);
   std::filesystem::rename(away, spool);
+  batches.check_all_stored();
+}
+
+TEST_CASE("a batch that the store refuses while it is recorded is put in its turn") {
+  TwoBatches batches;
+  batches.store.before_put = [&batches](int number) {
+    if (number != 1) return;
+    batches.let_first_be_recorded();
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));  // all but the store's word is in the index
+    throw base::Error(base::ErrorKind::remote, "the store is away");
+  };
+  tests::write_whole(batches.spool.directory(), "");  // a file in its place: the batch has no other
+  batches.ship();
+  const flow::IngestReport report = batches.finish();
+  CHECK(report.stored == 2);
+  CHECK(report.lost == 0);
+  CHECK(report.failure->what() == std::string("the store is away"));
+  std::filesystem::remove(batches.spool.directory());
+  batches.check_all_stored();
+}
+
+TEST_CASE("a batch is recorded while a directory takes it, and not before that has") {
+  TwoBatches batches;
+  batches.store.before_put = [&](int number) {
+    if (number == 1) batches.let_first_be_recorded();
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    CHECK(batches.recorded() == number - 1);
+  };
+  batches.ship();
+  CHECK(batches.finish().stored == 2);
+  CHECK(batches.recorded() == 2);
   batches.check_all_stored();
 }

@@ -203,6 +203,33 @@ TEST_CASE("a run is as old as its oldest copy, in whatever order an index hears 
   CHECK(index.add({"runs/v1/mixed/twice", 1, 4000}, table_of({{"y", "1"}, {"y", "1"}})) == 1);
 }
 
+TEST_CASE("a batch that the store confirms while it is recorded is as old as that says, or not there") {
+  const tests::TemporaryDirectory directory;
+  index::Index index = open(directory / "i.sqlite");
+  index.add({"runs/v1/mixed/late", 1, 3000}, table_of({{"x", "1"}, {"y", "1"}}));
+  const run::Table table = table_of({{"x", "2"}, {"y", "1"}, {"z", "1"}});
+  const index::TableKeys keys = index::keys_of(table);
+  const index::BatchInfo batch{"runs/v1/mixed/middle", 1, 0};
+  const auto refused = []() -> std::int64_t { throw base::Error(base::ErrorKind::remote, "away"); };
+  CHECK_THROWS_AS(index.add(batch, table, keys, refused), base::Error);
+  CHECK(index.status().batches == 1);
+  CHECK(index.status().runs == 2);
+  CHECK(index.add(batch, table, keys, [] { return 2000; }) == 2);
+  CHECK(index.status().newest_modified_ns == 3000);
+  const auto keys_of_versions = [&index](const std::string& id) {
+    std::vector<std::string> found;
+    for (const index::Location& version : index.find(run::id_of_text(id)))
+      found.push_back(index.batch(version.batch).key);
+    return found;
+  };
+  using Keys = std::vector<std::string>;
+  CHECK(keys_of_versions("x") == Keys{"runs/v1/mixed/late", "runs/v1/mixed/middle"});
+  CHECK(keys_of_versions("y") == Keys{"runs/v1/mixed/middle"});  // the copy that was taken first
+  CHECK(index.batch(2).modified_ns == 2000);
+  CHECK(index.add({"runs/v1/mixed/newest", 1, 0}, table, keys, [] { return 5000; }) == 0);
+  CHECK(keys_of_versions("y") == Keys{"runs/v1/mixed/middle"});
+}
+
 TEST_CASE("a rebuild that fails changes nothing") {
   const tests::TemporaryDirectory directory;
   index::Index index = open(directory / "i.sqlite");
