@@ -88,7 +88,7 @@ class TwoBatches {
   TwoBatches() {
     std::signal(SIGXFSZ, SIG_IGN);
     options_.spool = &spool;
-    events.trouble = [this](const std::string& /*what*/) { heal_index(); };
+    events.trouble = [](const std::string& /*what*/) { heal_index(); };
   }
   ~TwoBatches() { heal_index(); }
 
