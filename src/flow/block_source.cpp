@@ -85,7 +85,7 @@ std::size_t BlockSource::read_some(std::size_t input, base::Text& text) {
   const std::size_t most = std::max(k_block, text.size()) + k_piece - text.size();
   // A small file needs no more than its size, and a byte to see its end; one that inflates to more grows from
   // there.
-  const std::uint64_t whole = inputs_[input].size().value_or(k_block) + 1;
+  const std::uint64_t whole = inputs_[input].size().value_or(k_block + k_piece) + 1;
   const std::size_t room = text.size() < whole ? std::min<std::uint64_t>(most, whole - text.size()) : 1;
   const std::span<char> out = text.room(room);
   const std::size_t got = inputs_[input].read(out.first(std::min(out.size(), most)), quiet_at_);
